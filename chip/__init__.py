@@ -1,0 +1,1 @@
+"""What the chip is: configuration, arithmetic, packets, programs and events. Imports nothing else of the project."""

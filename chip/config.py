@@ -1,0 +1,250 @@
+"""The chip's configuration: frozen models, YAML in and out, JSON schema, hash; every derived width in one place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+PRESETS_FOLDER = Path(__file__).parent / "presets"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be read or built; the message is a sentence for the user."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class CoreConfig(_Model):
+    """One hybrid core: its sizes and widths."""
+
+    axons: int = Field(16, ge=1, le=4096, description="inputs of a core")
+    neurons: int = Field(16, ge=1, le=4096, description="neurons of a core")
+    lanes: int = Field(4, ge=1, le=256, description="weights of full width read a cycle")
+    delay_slots: int = Field(
+        4, ge=2, le=64, description="timesteps that the axon and sum rings hold; delays reach slots - 1"
+    )
+    weight_bits: int = Field(8, ge=2, le=32, description="bits of a signed weight, unpacked")
+    activation_bits: int = Field(8, ge=2, le=24, description="bits of an axon's value")
+    accumulator_bits: int = Field(24, ge=8, le=60, description="bits of a sum of products")
+    membrane_bits: int = Field(24, ge=8, le=60, description="bits of membrane and synaptic current")
+    decay_bits: int = Field(12, ge=4, le=30, description="fractional bits of a decay factor")
+    route_entries: int = Field(64, ge=1, le=1 << 20, description="words of the routing memory")
+    pipeline_stages: int = Field(
+        4, ge=4, le=16, description="cycles from a weight's address to its product in the accumulator"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> CoreConfig:
+        if self.lanes > self.neurons:
+            raise ValueError(f"lanes must be at most neurons ({self.neurons}), not {self.lanes}")
+        if self.accumulator_bits <= self.weight_bits:
+            raise ValueError(
+                f"accumulator_bits must exceed weight_bits ({self.weight_bits}), not {self.accumulator_bits}"
+            )
+        if self.accumulator_bits <= self.activation_bits:
+            raise ValueError(
+                f"accumulator_bits must exceed activation_bits ({self.activation_bits}), "
+                f"not {self.accumulator_bits}"
+            )
+        return self
+
+
+class NetworkOnChipConfig(_Model):
+    """The mesh of routers, and where the host is attached to it."""
+
+    columns: int = Field(2, ge=1, le=64, description="cores in x")
+    rows: int = Field(2, ge=1, le=64, description="cores in y")
+    fifo_depth: int = Field(4, ge=1, le=64, description="flits that a router input holds")
+    host_rows: tuple[int, ...] = Field(
+        (0,), description="rows whose western edge takes flits from the host"
+    )
+    host_columns: tuple[int, ...] = Field(
+        (0,), description="columns whose northern edge gives flits to the host"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> NetworkOnChipConfig:
+        for name, ports, size in (
+            ("host_rows", self.host_rows, self.rows),
+            ("host_columns", self.host_columns, self.columns),
+        ):
+            if not ports or sorted(set(ports)) != list(ports) or not 0 <= ports[0] <= ports[-1] < size:
+                raise ValueError(
+                    f"{name} must be ascending, without repetition, within 0..{size - 1}, not {list(ports)}"
+                )
+        return self
+
+
+class TimestepConfig(_Model):
+    """How a timestep ends: adaptive (when all is quiet) or after a fixed period."""
+
+    mode: Literal["adaptive", "fixed"] = "adaptive"
+    period_cycles: int = Field(5050, ge=1, description="length of a timestep in fixed mode")
+
+
+class ManyCoreConfig(_Model):
+    """A mesh of identical cores."""
+
+    core: CoreConfig = CoreConfig()
+    network: NetworkOnChipConfig = NetworkOnChipConfig()
+    timestep: TimestepConfig = TimestepConfig()
+    signatures: bool = Field(True, description="registers that absorb every transfer into a CRC")
+
+    @property
+    def core_count(self) -> int:
+        return self.network.columns * self.network.rows
+
+    @cached_property
+    def tree_stages(self) -> int:
+        """Registers from the root to a core in the start and barrier trees of radix 4: ceil(log4 cores)."""
+        stages = 0
+        while 4**stages < self.core_count:
+            stages += 1
+        return stages
+
+    @property
+    def start_cycles(self) -> int:
+        """Cycles from the start of a timestep to a core's first compute cycle: start tree, then the swap."""
+        return self.tree_stages + 2
+
+    @property
+    def send_latency_cycles(self) -> int:
+        """Cycles from the end of compute to the sender's first flit: outbox read, routing memory read."""
+        return 2
+
+    @property
+    def barrier_cycles(self) -> int:
+        """Cycles from quiet to the next start: barrier tree, then the root's register."""
+        return self.tree_stages + 1
+
+    @property
+    def sample_reset_cycles(self) -> int:
+        """Cycles of the command that starts a sample from rest: start tree, then one to clear the valid bits."""
+        return self.tree_stages + 2
+
+    def effective_lanes(self, weight_mode_bits: int) -> int:
+        """Weights read a cycle when weights are packed to ``weight_mode_bits`` bits each."""
+        return self.core.lanes * (self.core.weight_bits // weight_mode_bits)
+
+    def compute_cycles(self, active_axons: int, neurons: int, weight_mode_bits: int) -> int:
+        """Cycles of dendrite and soma for ``active_axons`` axons and ``neurons`` neurons in use.
+
+        With ``S`` active axons, ``L`` effective lanes, ``G = ceil(neurons / L)``, ``K = L + 2`` and ``p`` pipeline
+        stages: ``p + (S + 1) + (G - 1) max(S + 1, K) + K``. A core without neurons takes none.
+        """
+        if neurons == 0:
+            return 0
+        lanes = self.effective_lanes(weight_mode_bits)
+        groups = -(-neurons // lanes)
+        soma = lanes + 2
+        dendrite = active_axons + 1
+        return self.core.pipeline_stages + dendrite + (groups - 1) * max(dendrite, soma) + soma
+
+
+class ChipConfig(_Model):
+    """A chip: its name, clock, technology and halves."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+    clock_hz: float = Field(gt=0, le=1e11, description="cycles a second")
+    node_nm: int = Field(28, ge=3, le=250, description="technology node that energy and area refer to")
+    many_core: ManyCoreConfig = ManyCoreConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, dicts, numbers and strings, as in the YAML file."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """Return the YAML text of the configuration, all fields written out."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+    @cached_property
+    def config_hash(self) -> str:
+        """Sixteen hexadecimal digits that identify everything but the name: SHA-256 of the sorted JSON."""
+        fields = self.to_dict()
+        del fields["name"]
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def replace(self, **sections: dict[str, Any]) -> ChipConfig:
+        """Return a validated copy with fields changed: ``config.replace(core={"axons": 8}, network={"rows": 1})``.
+
+        Sections are ``chip`` (name, clock_hz, node_nm), ``core``, ``network``, ``timestep`` and ``many_core``.
+        """
+        fields = self.to_dict()
+        many_core = fields["many_core"]
+        places = {"chip": fields, "many_core": many_core} | {
+            key: many_core[key] for key in ("core", "network", "timestep")
+        }
+        for section, changes in sections.items():
+            if section not in places:
+                raise ConfigError(f"section must be one of {', '.join(places)}, not {section!r}")
+            places[section].update(changes)
+        return config_from_dict(fields, where="the changed configuration")
+
+
+def config_from_dict(fields: Any, where: str) -> ChipConfig:
+    """Validate ``fields`` into a configuration; ``where`` names their origin in messages.
+
+    Raises
+    ------
+    ConfigError
+        One line per wrong field: its place, what must hold, what was given.
+    """
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{where} must hold a mapping of fields, not {type(fields).__name__}")
+    try:
+        return ChipConfig.model_validate_json(json.dumps(fields))
+    except (ValidationError, TypeError, ValueError) as error:
+        if not isinstance(error, ValidationError):
+            raise ConfigError(f"{where} holds a value that is no number, text, list or mapping: {error}") from None
+        lines = []
+        for item in error.errors():
+            place = ".".join(str(part) for part in item["loc"]) or "chip"
+            message = item["msg"].removeprefix("Value error, ")
+            given = item["input"]
+            tail = "" if isinstance(given, dict) else f" (given: {given!r})"
+            if item["type"] == "extra_forbidden":
+                message, tail = "is no field of a chip configuration", ""
+            lines.append(f"{place}: {message}{tail}")
+        raise ConfigError(f"{where} is not a valid chip configuration:\n  " + "\n  ".join(lines)) from None
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the presets, sorted."""
+    return tuple(sorted(path.stem for path in PRESETS_FOLDER.glob("*.yaml")))
+
+
+def load_config(name_or_path: str | Path) -> ChipConfig:
+    """Load a preset by name, or a configuration from a YAML file.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither, the file is not YAML, or a field is unknown or out of range.
+    """
+    text = str(name_or_path)
+    path = PRESETS_FOLDER / f"{text}.yaml"
+    if text not in preset_names():
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise ConfigError(
+                f"{text!r} is neither a preset ({', '.join(preset_names())}) nor a YAML file"
+            )
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
+    return config_from_dict(fields, where=str(path))
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON schema of a configuration file."""
+    return ChipConfig.model_json_schema()

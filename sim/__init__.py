@@ -1,0 +1,1 @@
+"""The many-core in Numba: whole networks, every value and every cycle."""

@@ -1,0 +1,1 @@
+"""Kernels of the many-core, one file per unit of the chip."""
