@@ -95,8 +95,9 @@ def integrate(
 ) -> int:
     """Return the membrane after decay, delayed reset and integration of ``i_in``, before the compare.
 
-    ``u = round(decay_mem * v) + i_in``, saturated; with a reset of the next timestep, the reset that the stored ``v_mem`` asks for
-    acts first: ZERO and VALUE replace ``v`` before the decay, SUBTRACT subtracts the undecayed threshold afterwards, WIPE gives 0.
+    ``u = round(decay_mem * v) + i_in``, saturated. With a reset of the next timestep, the reset that the stored
+    ``v_mem`` asks for acts first: ZERO and VALUE replace ``v`` before the decay, SUBTRACT subtracts the undecayed
+    threshold afterwards, WIPE gives 0.
     """
     fired = reset_timing == 1 and fires(v_mem, v_threshold, compare)
     if fired and reset_mode == 3:
@@ -121,7 +122,7 @@ def reset_same(u: int, v_threshold: int, v_reset: int, reset_mode: int) -> int:
 
 
 def spike_count(u: int, v_threshold: int, max_spikes: int) -> int:
-    """Return how many thresholds ``u`` holds, 0 to ``max_spikes``; the threshold is a power of two (a shift in hardware)."""
+    """Return how many thresholds ``u`` holds, 0 to ``max_spikes``; a threshold of a power of two makes it a shift."""
     if u <= 0:
         return 0
     return min(u // v_threshold, max_spikes)

@@ -29,7 +29,10 @@ class CoreConfig(_Model):
     neurons: int = Field(16, ge=1, le=4096, description="neurons of a core")
     lanes: int = Field(4, ge=1, le=256, description="weights of full width read a cycle")
     delay_slots: int = Field(
-        4, ge=2, le=64, description="timesteps that the axon and sum rings hold; delays reach slots - 1"
+        4,
+        ge=2,
+        le=64,
+        description="timesteps that the axon and sum rings hold; delays reach slots - 1",
     )
     weight_bits: int = Field(8, ge=2, le=32, description="bits of a signed weight, unpacked")
     activation_bits: int = Field(8, ge=2, le=24, description="bits of an axon's value")
@@ -38,7 +41,10 @@ class CoreConfig(_Model):
     decay_bits: int = Field(12, ge=4, le=30, description="fractional bits of a decay factor")
     route_entries: int = Field(64, ge=1, le=1 << 20, description="words of the routing memory")
     pipeline_stages: int = Field(
-        4, ge=4, le=16, description="cycles from a weight's address to its product in the accumulator"
+        4,
+        ge=4,
+        le=16,
+        description="cycles from a weight's address to its product in the accumulator",
     )
 
     @model_validator(mode="after")
@@ -76,7 +82,11 @@ class NetworkOnChipConfig(_Model):
             ("host_rows", self.host_rows, self.rows),
             ("host_columns", self.host_columns, self.columns),
         ):
-            if not ports or sorted(set(ports)) != list(ports) or not 0 <= ports[0] <= ports[-1] < size:
+            if (
+                not ports
+                or sorted(set(ports)) != list(ports)
+                or not 0 <= ports[0] <= ports[-1] < size
+            ):
                 raise ValueError(
                     f"{name} must be ascending, without repetition, within 0..{size - 1}, not {list(ports)}"
                 )
@@ -100,6 +110,7 @@ class ManyCoreConfig(_Model):
 
     @property
     def core_count(self) -> int:
+        """Cores on the mesh."""
         return self.network.columns * self.network.rows
 
     @cached_property
@@ -154,7 +165,9 @@ class ChipConfig(_Model):
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
     clock_hz: float = Field(gt=0, le=1e11, description="cycles a second")
-    node_nm: int = Field(28, ge=3, le=250, description="technology node that energy and area refer to")
+    node_nm: int = Field(
+        28, ge=3, le=250, description="technology node that energy and area refer to"
+    )
     many_core: ManyCoreConfig = ManyCoreConfig()
 
     def to_dict(self) -> dict[str, Any]:
@@ -204,7 +217,9 @@ def config_from_dict(fields: Any, where: str) -> ChipConfig:
         return ChipConfig.model_validate_json(json.dumps(fields))
     except (ValidationError, TypeError, ValueError) as error:
         if not isinstance(error, ValidationError):
-            raise ConfigError(f"{where} holds a value that is no number, text, list or mapping: {error}") from None
+            raise ConfigError(
+                f"{where} holds a value that is no number, text, list or mapping: {error}"
+            ) from None
         lines = []
         for item in error.errors():
             place = ".".join(str(part) for part in item["loc"]) or "chip"
@@ -214,7 +229,9 @@ def config_from_dict(fields: Any, where: str) -> ChipConfig:
             if item["type"] == "extra_forbidden":
                 message, tail = "is no field of a chip configuration", ""
             lines.append(f"{place}: {message}{tail}")
-        raise ConfigError(f"{where} is not a valid chip configuration:\n  " + "\n  ".join(lines)) from None
+        raise ConfigError(
+            f"{where} is not a valid chip configuration:\n  " + "\n  ".join(lines)
+        ) from None
 
 
 def preset_names() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The countable events: name, the unit that raises it, its exact meaning. Counters, costs and reports use these names."""
+"""The countable events: name, the unit that raises it, its exact meaning; the names of counters, costs and reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CORE_EVENTS = (
     Event("sum_writes", "dendrite", "flits added to a neuron's incoming sum"),
     Event("neuron_updates", "soma", "neurons updated"),
     Event("spikes", "soma", "neurons that emitted a spike, an activation, a sum or a membrane in a timestep"),
-    Event("saturations", "soma", "neuron updates that leave a membrane or a synaptic current at the limit of its range"),
+    Event("saturations", "soma", "neuron updates that leave a membrane or a synaptic current at its limit"),
     Event("flits_sent", "sender", "flits handed to the router, one per destination"),
     Event("send_stalls", "sender", "cycles in which a flit waited for the router's local input"),
 )  # fmt: skip

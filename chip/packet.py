@@ -22,7 +22,8 @@ class FlitLayout:
 
     ``dx`` and ``dy`` are signed distances to the destination, counted down by the routers; ``target`` is an axon or a
     neuron; ``delay`` counts timesteps from the sending one; ``payload`` is signed.
-    A flit that leaves for the host has the destination row -1; there ``delay`` and ``target`` together number the output line.
+    A flit that leaves for the host has the destination row -1; there ``delay`` and ``target`` together number the
+    output line.
     """
 
     kind_bits: int
@@ -73,7 +74,9 @@ class FlitLayout:
         for name, bits in self.fields:
             value = values.pop(name)
             signed = name in ("dx", "dy", "payload")
-            low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+            low, high = (
+                (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+            )
             if not low <= value <= high:
                 raise ValueError(f"{name} must be within {low}..{high}, not {value}")
             word |= (value & ((1 << bits) - 1)) << shift

@@ -88,7 +88,8 @@ class ManyCoreProgram:
     routes : (R, 5) int32: kind, dx, dy, target, delay
     neuron_index : (C, N) int32, the neuron's place in its layer, -1 where unused or in a partial-sum core
     neuron_scale : (C, N) float64, what one unit of the membrane is worth in the units of the network
-    input_offset : (I + 1,) and input_routes (F, 5) int32: host row (its place in ``host_rows``), dx, dy, axon, delay of the flits of
+    input_offset : (I + 1,) and input_routes (F, 5) int32: host row (its place in ``host_rows``), dx, dy, axon,
+    delay of the flits of
         input ``i``, all inputs flattened and concatenated
     output_lines : (O, 4) int32: host column (its place in ``host_columns``), line, output index, layer index
     output_scale : (outputs,) float64, what one unit of an output is worth; 1 for spikes
@@ -129,10 +130,12 @@ class ManyCoreProgram:
 
     @property
     def output_size(self) -> int:
+        """Output values."""
         return len(self.output_scale)
 
     @property
     def input_size(self) -> int:
+        """Input values, all inputs flattened and concatenated."""
         return len(self.input_offset) - 1
 
     @property
@@ -177,7 +180,9 @@ def _within(name: str, values: NDArray[Any], low: int, high: int) -> None:
 
 def _shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise ProgramError(f"{name} must have shape {shape}, not {array.shape}; compile the network again")
+        raise ProgramError(
+            f"{name} must have shape {shape}, not {array.shape}; compile the network again"
+        )
 
 
 def check_program(program: ManyCoreProgram) -> None:
@@ -203,11 +208,15 @@ def check_program(program: ManyCoreProgram) -> None:
     _within("y", program.register("y"), 0, mesh.rows - 1)
     place = program.register("y") * mesh.columns + program.register("x")
     if len(np.unique(place)) != count:
-        raise ProgramError("two cores of the program have the same place; compile the network again")
+        raise ProgramError(
+            "two cores of the program have the same place; compile the network again"
+        )
     modes = program.register("weight_mode_bits")
     for mode in np.unique(modes):
         if int(mode) not in (core.weight_bits, 4, 2) or core.weight_bits % int(mode):
-            raise ProgramError(f"weight_mode_bits must be {core.weight_bits}, 4 or 2, not {int(mode)}")
+            raise ProgramError(
+                f"weight_mode_bits must be {core.weight_bits}, 4 or 2, not {int(mode)}"
+            )
         half = 1 << (int(mode) - 1)
         _within("weights", program.weights[modes == mode], -half, half - 1)
     top = (1 << (core.membrane_bits - 1)) - 1
@@ -220,17 +229,22 @@ def check_program(program: ManyCoreProgram) -> None:
     thresholds = program.v_threshold[multi]
     used = np.arange(neurons)[None, :] < program.register("neurons")[multi, None]
     if np.any(((thresholds < 1) | (thresholds & (thresholds - 1) != 0)) & used):
-        raise ProgramError("a neuron of several spikes a timestep needs a threshold that is a power of two")
+        raise ProgramError(
+            "a neuron of several spikes a timestep needs a threshold that is a power of two"
+        )
     wants_same = multi | (program.register("random_mask") > 0)
     if np.any(wants_same & (program.register("reset_timing") == ResetTiming.NEXT)) or np.any(
         multi & (program.register("reset_mode") != ResetMode.SUBTRACT)
     ):
         raise ProgramError(
-            "several spikes a timestep need a subtracting reset, and they and a random threshold a reset in the same timestep"
+            "several spikes a timestep need a subtracting reset, and they and a random threshold a reset in the same
+            timestep"
         )
     has_table = bool(np.any(program.register("kind") == NeuronKind.TABLE))
     _shape("table", program.table, (count if has_table else 0, 256))
-    _within("table", program.table, -(1 << (core.activation_bits - 1)), (1 << core.activation_bits) - 1)
+    _within(
+        "table", program.table, -(1 << (core.activation_bits - 1)), (1 << core.activation_bits) - 1
+    )
     _check_routes(program, layout)
     _check_host(program, layout)
 
@@ -241,7 +255,11 @@ def _check_routes(program: ManyCoreProgram, layout: FlitLayout) -> None:
     count = program.core_count
     _shape("route_offset", program.route_offset, (count + 1,))
     sizes = np.diff(program.route_offset)
-    if program.route_offset[0] != 0 or program.route_offset[-1] != len(program.routes) or np.any(sizes < 0):
+    if (
+        program.route_offset[0] != 0
+        or program.route_offset[-1] != len(program.routes)
+        or np.any(sizes < 0)
+    ):
         raise ProgramError("route_offset does not divide the routes; compile the network again")
     _within("routes of a core", sizes, 0, core.route_entries)
     _within("route_base", program.route_base, 0, core.route_entries)
@@ -259,7 +277,9 @@ def _check_routes(program: ManyCoreProgram, layout: FlitLayout) -> None:
     _within("route destination column", x, 0, mesh.columns - 1)
     _within("route destination row", y, -1, mesh.rows - 1)
     if not np.all(np.isin(x[to_host], mesh.host_columns)):
-        raise ProgramError("a route leaves the mesh at a column without a host port; compile the network again")
+        raise ProgramError(
+            "a route leaves the mesh at a column without a host port; compile the network again"
+        )
     here = ~to_host
     _within("route delay", delay[here], 1, core.delay_slots - 1)
     _within("route delay", delay[to_host], 0, (1 << layout.delay_bits) - 1)
@@ -273,9 +293,13 @@ def _check_host(program: ManyCoreProgram, layout: FlitLayout) -> None:
     core, mesh = chip.core, chip.network
     offset = program.input_offset
     if offset.ndim != 1 or len(offset) != sum(int(np.prod(i.shape)) for i in program.inputs) + 1:
-        raise ProgramError("input_offset does not match the inputs' shapes; compile the network again")
+        raise ProgramError(
+            "input_offset does not match the inputs' shapes; compile the network again"
+        )
     if offset[0] != 0 or offset[-1] != len(program.input_routes) or np.any(np.diff(offset) < 0):
-        raise ProgramError("input_offset does not divide the input routes; compile the network again")
+        raise ProgramError(
+            "input_offset does not divide the input routes; compile the network again"
+        )
     if program.input_routes.ndim != 2 or program.input_routes.shape[1:] != (5,):
         raise ProgramError("input_routes must have five columns; compile the network again")
     port, dx, dy, axon, delay = program.input_routes.astype(np.int64).T
@@ -296,7 +320,12 @@ def _check_host(program: ManyCoreProgram, layout: FlitLayout) -> None:
     _shape("core_layer", program.core_layer, (program.core_count,))
     _within("core_layer", program.core_layer, 0, len(program.layers) - 1)
     for layer_info in program.layers:
-        _within(f"cores of {layer_info.name}", np.array(layer_info.cores, dtype=np.int64), 0, program.core_count - 1)
+        _within(
+            f"cores of {layer_info.name}",
+            np.array(layer_info.cores, dtype=np.int64),
+            0,
+            program.core_count - 1,
+        )
         size = int(np.prod(layer_info.shape))
         _within(
             f"neuron_index of {layer_info.name}",
@@ -306,9 +335,13 @@ def _check_host(program: ManyCoreProgram, layout: FlitLayout) -> None:
         )
     for name in program.outputs:
         if name not in [layer_info.name for layer_info in program.layers]:
-            raise ProgramError(f"output {name!r} is no layer of the program; compile the network again")
+            raise ProgramError(
+                f"output {name!r} is no layer of the program; compile the network again"
+            )
     if not 1 <= program.steps_per_timestep <= 1 << 16:
-        raise ProgramError(f"steps_per_timestep must be within 1..65536, not {program.steps_per_timestep}")
+        raise ProgramError(
+            f"steps_per_timestep must be within 1..65536, not {program.steps_per_timestep}"
+        )
 
 
 PROGRAM_ARRAYS: dict[str, type[np.generic] | None] = {

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,14 @@ def load_program(path: str | Path, config: ChipConfig | None = None) -> ManyCore
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            manifest = json.loads(_member(archive, path, _MANIFEST, _MANIFEST_LIMIT))
+            manifest = _read_manifest(archive, path)
             program = _assemble(archive, path, manifest)
     except FileNotFoundError:
         raise ProgramError(f"{path} does not exist; make it with `spikeloom compile`") from None
     except IsADirectoryError:
         raise ProgramError(f"{path} is a folder, not a program file") from None
     except (zipfile.BadZipFile, EOFError, OSError, json.JSONDecodeError, UnicodeDecodeError, NotImplementedError,
-            RuntimeError, RecursionError) as error:  # fmt: skip
+            RuntimeError, RecursionError, zlib.error) as error:  # fmt: skip
         raise ProgramError(
             f"{path} is not a whole program file ({error}); make it again with `spikeloom compile`"
         ) from None
@@ -114,18 +115,33 @@ def load_program(path: str | Path, config: ChipConfig | None = None) -> ManyCore
     return program
 
 
-def _member(archive: zipfile.ZipFile, path: Path, name: str, limit: int) -> bytes:
+def _claimed(archive: zipfile.ZipFile, path: Path, name: str) -> int:
     try:
-        info = archive.getinfo(name)
+        return archive.getinfo(name).file_size
     except KeyError:
         raise ProgramError(f"{path} holds no {name}: it is not a program file") from None
-    if info.file_size > limit:
-        raise ProgramError(f"{path}: {name} claims {info.file_size} bytes, more than the {limit} expected")
-    with archive.open(info) as stream:  # read no more than claimed, whatever the stream inflates to
-        blob = stream.read(info.file_size + 1)
-    if len(blob) != info.file_size:
-        raise ProgramError(f"{path}: {name} does not have the size that it claims")
-    return blob
+
+
+def _read_manifest(archive: zipfile.ZipFile, path: Path) -> Any:
+    size = _claimed(archive, path, _MANIFEST)
+    if size > _MANIFEST_LIMIT:
+        raise ProgramError(f"{path}: its manifest claims {size} bytes, more than {_MANIFEST_LIMIT}")
+    with archive.open(_MANIFEST) as stream:
+        return json.loads(stream.read(_MANIFEST_LIMIT))
+
+
+def _read_into(archive: zipfile.ZipFile, path: Path, name: str, buffer: memoryview) -> None:
+    """Fill ``buffer`` from a member of just that size; never reads more, whatever the member inflates to."""
+    if _claimed(archive, path, name) != len(buffer):
+        raise ProgramError(f"{path}: {name} does not have the size that its shape asks for")
+    done = 0
+    with archive.open(name) as stream:
+        while done < len(buffer):
+            chunk = stream.read(min(1 << 24, len(buffer) - done))
+            if not chunk:
+                raise ProgramError(f"{path}: {name} is shorter than it claims")
+            buffer[done : done + len(chunk)] = chunk
+            done += len(chunk)
 
 
 def _assemble(archive: zipfile.ZipFile, path: Path, manifest: dict[str, Any]) -> ManyCoreProgram:
@@ -141,28 +157,34 @@ def _assemble(archive: zipfile.ZipFile, path: Path, manifest: dict[str, Any]) ->
     except ConfigError as error:
         raise ProgramError(str(error)) from None
     if config.config_hash != manifest["config_hash"]:
-        raise ProgramError(f"{path} was altered: its configuration does not have the hash that it states")
+        raise ProgramError(
+            f"{path} was altered: its configuration does not have the hash that it states"
+        )
     arrays: dict[str, Any] = {}
     for name, dtype in PROGRAM_ARRAYS.items():
         entry = manifest["arrays"][name]
         wanted = np.dtype(dtype or weight_dtype(config.many_core.core.weight_bits))
         shape = tuple(int(n) for n in entry["shape"])
         if entry["dtype"] != wanted.name or len(shape) > 3 or any(n < 0 for n in shape):
-            raise ProgramError(f"{path}: {name} must be of {wanted.name}, not {entry['dtype']!r} {shape}")
+            raise ProgramError(
+                f"{path}: {name} must be of {wanted.name}, not {entry['dtype']!r} {shape}"
+            )
         size = wanted.itemsize
         for n in shape:
             size *= n
         if size > _ARRAY_LIMIT:
             raise ProgramError(f"{path}: {name} of {size} bytes is too large")
-        blob = _member(archive, path, f"{name}.bin", size)
-        if len(blob) != size or hashlib.sha256(blob).hexdigest() != entry["sha256"]:
+        array = np.empty(shape, dtype=wanted.newbyteorder("<"))
+        _read_into(archive, path, f"{name}.bin", memoryview(array.reshape(-1).view(np.uint8)))
+        if hashlib.sha256(array).hexdigest() != entry["sha256"]:
             raise ProgramError(f"{path} was altered or damaged: {name} does not match its checksum")
-        arrays[name] = np.frombuffer(blob, dtype=wanted.newbyteorder("<")).astype(wanted, copy=False).reshape(shape)
+        arrays[name] = array.astype(wanted, copy=False)
     program = ManyCoreProgram(
         config=config,
         **arrays,
         inputs=tuple(
-            InputInfo(str(i["name"]), _ints(i["shape"]), float(i["scale"]), bool(i["signed"])) for i in manifest["inputs"]
+            InputInfo(str(i["name"]), _ints(i["shape"]), float(i["scale"]), bool(i["signed"])) for i in
+            manifest["inputs"]
         ),
         layers=tuple(
             LayerInfo(

@@ -11,8 +11,21 @@ import numpy as np
 
 from .cores.state import Results
 
-PER_SAMPLE = ("cycles", "output_count", "first_spike", "output_record", "probe_v_mem", "probe_output")
-TOTALS = ("core_counters", "router_counters", "host_counters", "step_router_flits", "step_core_outputs")
+PER_SAMPLE = (
+    "cycles",
+    "output_count",
+    "first_spike",
+    "output_record",
+    "probe_v_mem",
+    "probe_output",
+)
+TOTALS = (
+    "core_counters",
+    "router_counters",
+    "host_counters",
+    "step_router_flits",
+    "step_core_outputs",
+)
 
 
 class CheckpointError(ValueError):
@@ -47,7 +60,7 @@ def load_checkpoint(path: Path, key: str, results: Results) -> int:
     if not path.exists():
         return 0
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if str(file["key"]) != key:
                 raise CheckpointError(
                     f"{path} is the checkpoint of another program, other data or other options; "
@@ -59,8 +72,18 @@ def load_checkpoint(path: Path, key: str, results: Results) -> int:
                 array[:done] = file[name]
             for name in TOTALS:
                 getattr(results, name)[:] = file[name]
-    except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, IndexError) as error:
+    except (
+        OSError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        IndexError,
+    ) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path} is no whole checkpoint ({error}); delete it to start anew") from None
+        raise CheckpointError(
+            f"{path} is no whole checkpoint ({error}); delete it to start anew"
+        ) from None
     return done

@@ -21,7 +21,8 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 def _use_cache() -> bool:
     """Point numba's disk cache to a folder named after the sources. Returns whether there is one.
 
-    Numba does not notice that a kernel which another file calls has changed; a folder per state of chip/ and sim/ cannot be stale.
+    Numba does not notice that a kernel which another file calls has changed; a folder per state of chip/ and sim/
+    cannot be stale.
     """
     if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
         return False

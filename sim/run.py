@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from ..chip.events import CORE_EVENTS, PORTS
 from ..chip.program import ManyCoreProgram
 from .checkpoint import TOTALS, load_checkpoint, save_checkpoint
-from .cores.state import Program, Results, State, kernel_params, kernel_program, new_state
+from .cores.state import Results, State, kernel_params, kernel_program, new_state
 from .cores.timestep import run_sample
 
 Ints = NDArray[np.int64]
 
-# Samples that a thread takes at a time, after which progress is told; and how many of these each thread does between checkpoints.
+# Samples that a thread takes at a time, after which progress is told; and how many of these each thread does
+# between checkpoints.
 _CHUNK = 32
 _CHUNKS_A_CHECKPOINT = 8
 
@@ -59,6 +60,7 @@ class ManyCoreRun:
 
     @property
     def samples(self) -> int:
+        """Samples that were run."""
         return len(self.cycles)
 
 
@@ -81,7 +83,8 @@ def run_many_core(
     program
         A checked program.
     payloads
-        (samples, timesteps, inputs) integers, what the host injects each timestep; or (samples, 1, inputs), held over all timesteps.
+        (samples, timesteps, inputs) integers, what the host injects each timestep; or (samples, 1, inputs), held
+        over all timesteps.
     timesteps
         Network timesteps of a sample. The pipeline's fill is added.
     threads
@@ -91,7 +94,8 @@ def run_many_core(
     probes
         Layers whose membranes and outputs are kept.
     checkpoint, checkpoint_key
-        File to which finished samples are saved and from which they are taken up; the key (of program and data) must match.
+        File to which finished samples are saved and from which they are taken up; the key (of program and data)
+        must match.
     progress
         Called with the number of samples finished since the last call.
 
@@ -115,7 +119,16 @@ def run_many_core(
     def work(worker: _Worker, chunks: Iterator[range]) -> None:
         for chunk in chunks:
             for sample in chunk:
-                run_sample(params, memories, worker.state, worker.results, sample, rows[sample], held, timesteps)
+                run_sample(
+                    params,
+                    memories,
+                    worker.state,
+                    worker.results,
+                    sample,
+                    rows[sample],
+                    held,
+                    timesteps,
+                )
             if progress is not None:
                 progress(len(chunk))
 
@@ -127,7 +140,9 @@ def run_many_core(
     with ThreadPoolExecutor(threads) as pool:
         while done < samples:
             end = min(done + block, samples)
-            chunks = _Shared(range(start, min(start + _CHUNK, end)) for start in range(done, end, _CHUNK))
+            chunks = _Shared(
+                range(start, min(start + _CHUNK, end)) for start in range(done, end, _CHUNK)
+            )
             for job in [pool.submit(work, worker, chunks) for worker in workers]:
                 job.result()
             for worker in workers:
@@ -164,7 +179,11 @@ def _check(
 ) -> bool:
     if timesteps < 1:
         raise SimulationError(f"timesteps must be at least 1, not {timesteps}")
-    if payloads.ndim != 3 or payloads.shape[2] != program.input_size or payloads.shape[1] not in (1, timesteps):
+    if (
+        payloads.ndim != 3
+        or payloads.shape[2] != program.input_size
+        or payloads.shape[1] not in (1, timesteps)
+    ):
         raise SimulationError(
             f"inputs must be (samples, {timesteps} or 1 timesteps, {program.input_size} values), not {payloads.shape}"
         )
@@ -173,7 +192,9 @@ def _check(
     for name in probes:
         if name not in [layer.name for layer in program.layers]:
             known = ", ".join(layer.name for layer in program.layers)
-            raise SimulationError(f"probe {name!r} is no layer of the program; its layers are {known}")
+            raise SimulationError(
+                f"probe {name!r} is no layer of the program; its layers are {known}"
+            )
     return payloads.shape[1] == 1 and timesteps > 1
 
 
@@ -183,12 +204,18 @@ def _cores_with_neurons(program: ManyCoreProgram, name: str) -> list[int]:
 
 
 def _results(
-    program: ManyCoreProgram, samples: int, chip_timesteps: int, timesteps: int, record: bool, probe_of_core: Ints
+    program: ManyCoreProgram,
+    samples: int,
+    chip_timesteps: int,
+    timesteps: int,
+    record: bool,
+    probe_of_core: Ints,
 ) -> Results:
     mesh = program.config.many_core.network
-    routers, outputs, neurons = mesh.columns * mesh.rows, program.output_size, program.config.many_core.core.neurons
+    routers, outputs = mesh.columns * mesh.rows, program.output_size
     probed = int(probe_of_core.max(initial=-1)) + 1
     kept = samples if probed else 0
+    neurons = int(program.register("neurons")[probe_of_core >= 0].max(initial=0))
     return Results(
         cycles=np.zeros((samples, chip_timesteps), dtype=np.int64),
         output_count=np.zeros((samples, outputs), dtype=np.int64),
@@ -221,17 +248,19 @@ def _take_totals(whole: Results, part: Results) -> None:
 def _collect(
     program: ManyCoreProgram, results: Results, timesteps: int, probed: list[tuple[str, list[int]]]
 ) -> ManyCoreRun:
-    flits_in, flits_out, stalls, overruns, host_cycles = (int(value) for value in results.host_counters)
+    flits_in, flits_out, stalls, overruns, host_cycles = (
+        int(value) for value in results.host_counters
+    )
     probe_v_mem, probe_output = {}, {}
     for name, cores in probed:
         layer = program.layer(name)
         shape = (len(results.cycles), timesteps, int(np.prod(layer.shape)))
         probe_v_mem[name], probe_output[name] = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         for c in cores:
-            used = program.neuron_index[c] >= 0
-            place = int(results.probe_of_core[c])
-            probe_v_mem[name][:, :, program.neuron_index[c][used]] = results.probe_v_mem[:, :, place, used]
-            probe_output[name][:, :, program.neuron_index[c][used]] = results.probe_output[:, :, place, used]
+            index = program.neuron_index[c, : int(program.register("neurons")[c])]
+            place, used = int(results.probe_of_core[c]), np.flatnonzero(index >= 0)
+            probe_v_mem[name][:, :, index[used]] = results.probe_v_mem[:, :, place, used]
+            probe_output[name][:, :, index[used]] = results.probe_output[:, :, place, used]
     return ManyCoreRun(
         timesteps=timesteps,
         cycles=results.cycles,

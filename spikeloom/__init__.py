@@ -1,0 +1,44 @@
+"""spikeloom: trained spiking networks on a simulated neuromorphic chip, cycle for cycle.
+
+    import spikeloom
+    program = spikeloom.compile("net.nir", "tianjic", convention="snntorch").program
+    result = spikeloom.run(program, "digits.npz", timesteps=8)
+    print(result.accuracy, result.latency_s, result.energy_j["total"])
+
+Each command has a function of the same name here; they are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .chip.config import load_config
+    from .chip.program_file import load_program
+    from .compiling import check
+    from .compiling import compile_nir as compile
+    from .demo import demo
+    from .running import run
+    from .show import show
+
+_PLACES = {
+    "check": ("compiling", "check"),
+    "compile": ("compiling", "compile_nir"),
+    "demo": ("demo", "demo"),
+    "load_config": ("chip.config", "load_config"),
+    "load_program": ("chip.program_file", "load_program"),
+    "run": ("running", "run"),
+    "show": ("show", "show"),
+}
+
+__all__ = ["check", "compile", "demo", "load_config", "load_program", "run", "show"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'spikeloom' has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    value = getattr(import_module(f".{module}", __name__), attribute)
+    globals()[name] = value  # also over the submodule of the same name
+    return value

@@ -17,8 +17,10 @@ def axon_value_of(value: int, activation_bits: int, is_signed: int) -> int:
 
 
 @jit_inline
-def axon_add(s: AxonState, c: int, slot: int, a: int, payload: int, bits: int, is_signed: int) -> None:
-    """Add a flit's payload to axon ``a`` of core ``c`` in ``slot``: one read-modify-write a cycle, so ejection never waits."""
+def axon_add(
+    s: AxonState, c: int, slot: int, a: int, payload: int, bits: int, is_signed: int
+) -> None:
+    """Add a flit's payload to axon ``a`` of core ``c`` in ``slot``: one read-modify-write a cycle."""
     if s.active[c, slot, a] == 0:
         s.active[c, slot, a] = 1
         s.count[c, slot] += 1

@@ -8,18 +8,19 @@ from .state import Array, AxonState, DendriteState
 
 @jit_inline
 def sum_add(s: DendriteState, c: int, slot: int, n: int, payload: int) -> None:
-    """Add another core's partial sum to neuron ``n`` of core ``c`` in ``slot``; it wraps to its width when it is read."""
+    """Add another core's partial sum to neuron ``n`` of core ``c``; it wraps to its width when it is read."""
     s.sum_value[c, slot, n] += payload
 
 
-# c core, a axon, n neuron. Accumulators are int32 where accumulator_bits allows it: a sum modulo 2**32 is right modulo 2**bits.
+# c core, a axon, n neuron. Accumulators are int32 where accumulator_bits allows it: a sum modulo 2**32 is right
+# modulo 2**bits.
 @jit
 def dendrite_accumulate(
     s: DendriteState, axon: AxonState, weights: Array, c: int, slot: int, active: int, neurons: int
 ) -> int:
-    """Sum weight x value over the ``active`` axons of the walk, on top of the incoming sums of ``slot``, which it empties.
+    """Sum weight x value over the ``active`` axons of the walk, on top of the incoming sums of ``slot``.
 
-    Returns how many of the values were not 1: those for which the multipliers work.
+    Empties the slot. Returns how many of the values were not 1: those for which the multipliers work.
     """
     accumulator = s.accumulator
     for n in range(neurons):

@@ -1,4 +1,4 @@
-"""The routers: input FIFOs, X-then-Y routing, round-robin per output, one hop a cycle; all of the mesh in one kernel."""
+"""The routers of the mesh: input FIFOs, X-then-Y routing, round-robin per output, one hop a cycle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOCAL, NORTH, EAST, SOUTH, WEST = range(5)
 
 @jit_inline
 def router_output(r: int, word: int, columns: int) -> int:
-    """Return the output that a flit asks for at router ``r``: X first, then Y, then the core. Row -1 is the host, north of row 0."""
+    """Return the output that a flit asks for at router ``r``: X first, then Y, then the core; row -1 is the host."""
     x = word & X_MASK
     y = ((word >> Y_SHIFT) & Y_MASK) - 1
     here_x = r % columns
@@ -64,7 +64,8 @@ def fifo_pop(s: RouterState, columns: int, r: int, port: int) -> None:
 def router_decide(s: RouterState, columns: int) -> int:
     """Decide this cycle's transfers from the state at its start. Returns their number; they stand in ``moves``.
 
-    Each output takes the asking input that comes first at or after its turn, if the FIFO behind it has room (``ready`` is its
+    Each output takes the asking input that comes first at or after its turn, if the FIFO behind it has room
+    (``ready`` is its
     registered occupancy below the depth); the turn then goes to the input after the one served. Outputs to a core or to
     the host are always ready.
     """

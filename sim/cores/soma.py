@@ -32,11 +32,13 @@ RANDOM_SEED = REGISTER_INDEX["random_seed"]
 
 @jit
 def soma_update(
-    p: Params, g: SomaMemory, s: SomaState, outbox: SenderState, sums: Array, r: Array, c: int, is_first: bool, neurons: int
+    p: Params, g: SomaMemory, s: SomaState, outbox: SenderState, sums: Array, r: Array, c: int, is_first: bool,
+    neurons: int
 ) -> tuple[int, int]:  # fmt: skip
     """Update neurons 0 .. ``neurons`` - 1 of core ``c`` in order, by the rules of chip/arithmetic.py.
 
-    ``sums`` (neurons,) are the dendrite's accumulators, ``r`` the core's registers. ``is_first`` marks the core's first update in a
+    ``sums`` (neurons,) are the dendrite's accumulators, ``r`` the core's registers. ``is_first`` marks the core's
+    first update in a
     sample, which starts from ``v_init`` and ``i_init``. Outputs that are not 0 and have routes go to the outbox.
     Returns how many outputs were not 0, and how many neurons' states stand at a limit.
     """
@@ -78,7 +80,9 @@ def _at_limit(value: int, bits: int) -> int:
 
 
 @jit
-def _membrane_update(p: Params, g: SomaMemory, s: SomaState, r: Array, c: int, n: int, i_in: int) -> tuple[int, int]:  # fmt: skip
+def _membrane_update(
+    p: Params, g: SomaMemory, s: SomaState, r: Array, c: int, n: int, i_in: int
+) -> tuple[int, int]:
     """Update one neuron that has a membrane. Returns its output, and 1 if a state stands at its limit."""
     kind = r[KIND]
     at_limit = 0
@@ -111,7 +115,9 @@ def _membrane_update(p: Params, g: SomaMemory, s: SomaState, r: Array, c: int, n
     else:
         payload = 1 if _fires(u, threshold, r[COMPARE]) else 0
         if payload == 1 and timing == 0:
-            v_next = _saturate(_reset_same(u, threshold, g.v_reset[c, n], r[RESET_MODE]), p.membrane_bits)
+            v_next = _saturate(
+                _reset_same(u, threshold, g.v_reset[c, n], r[RESET_MODE]), p.membrane_bits
+            )
     if r[FLOOR] == 1:
         v_next = max(v_next, -threshold)
     s.v_mem[c, n] = v_next

@@ -187,7 +187,7 @@ HOST_IN, HOST_OUT, HOST_STALLS, OVERRUNS, HOST_CYCLES = range(5)
 
 
 def flit_words(x: Array, y: Array, kind: Array, delay: Array, target: Array) -> Array:
-    """Pack absolute destination column ``x`` and row ``y`` (-1 is the host), kind, delay and target into int64 words."""
+    """Pack destination column ``x`` and row ``y`` (-1 is the host), kind, delay and target into int64 words."""
     fields = [np.asarray(field, dtype=np.int64) for field in (x, y + 1, kind, delay, target)]
     shifts = (0, Y_SHIFT, KIND_SHIFT, DELAY_SHIFT, TARGET_SHIFT)
     word = np.zeros(len(fields[0]), dtype=np.int64)
@@ -233,29 +233,34 @@ def kernel_program(program: ManyCoreProgram) -> Program:
     host_column = np.full(mesh.columns, -1, dtype=np.int64)
     host_column[list(mesh.host_columns)] = np.arange(len(mesh.host_columns))
     return Program(
-        registers=program.registers,
-        weights=program.weights,
-        core_at=core_at,
-        soma=SomaMemory(*(getattr(program, name) for name in SomaMemory._fields)),
+        registers=_plain(program.registers),
+        weights=_plain(program.weights),
+        core_at=_plain(core_at),
+        soma=SomaMemory(*(_plain(getattr(program, name)) for name in SomaMemory._fields)),
         routes=RouteMemory(
-            base=program.route_base,
-            count=program.route_count,
-            words=flit_words(x[source] + dx, y[source] + dy, kind, delay, target),
-            offset=program.route_offset,
+            base=_plain(program.route_base),
+            count=_plain(program.route_count),
+            words=_plain(flit_words(x[source] + dx, y[source] + dy, kind, delay, target)),
+            offset=_plain(program.route_offset),
         ),
         host=HostMemory(
-            input_offset=program.input_offset,
-            input_words=flit_words(
-                in_dx, host_rows[port] + in_dy, np.zeros_like(port), in_delay, axon
+            input_offset=_plain(program.input_offset),
+            input_words=_plain(
+                flit_words(in_dx, host_rows[port] + in_dy, np.zeros_like(port), in_delay, axon)
             ),
-            input_port=port,
-            router=host_rows * mesh.columns,
-            output_of_line=output_of_line,
-            output_depth=output_depth,
-            column=host_column,
+            input_port=_plain(port),
+            router=_plain(host_rows * mesh.columns),
+            output_of_line=_plain(output_of_line),
+            output_depth=_plain(output_depth),
+            column=_plain(host_column),
             line_bits=layout.target_bits,
         ),
     )
+
+
+def _plain(array: Array) -> Array:
+    """Return ``array`` contiguous and writable, so that the kernels are compiled for one kind of array only."""
+    return np.require(array, requirements=["C", "W"])
 
 
 def new_state(program: ManyCoreProgram) -> State:

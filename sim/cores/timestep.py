@@ -56,7 +56,16 @@ SEND_STALLS = EVENT["send_stalls"]
 
 
 @jit
-def run_sample(p: Params, g: Program, s: State, q: Results, sample: int, payload: Array, held: bool, timesteps: int) -> None:  # fmt: skip
+def run_sample(
+    p: Params,
+    g: Program,
+    s: State,
+    q: Results,
+    sample: int,
+    payload: Array,
+    held: bool,
+    timesteps: int,
+) -> None:
     """Run one sample from rest. ``payload`` is (timesteps, inputs) int32, or (1, inputs) if ``held``.
 
     Fills row ``sample`` of the per-sample results and adds to the counters.
@@ -77,10 +86,13 @@ def run_sample(p: Params, g: Program, s: State, q: Results, sample: int, payload
 
 
 @jit
-def _compute(p: Params, g: Program, s: State, q: Results, sample: int, k: int, timesteps: int) -> int:
+def _compute(
+    p: Params, g: Program, s: State, q: Results, sample: int, k: int, timesteps: int
+) -> int:
     """Let every core whose turn it is compute chip timestep ``k``. Returns how many have something to send.
 
-    A layer at depth d computes network timestep t in chip timestep steps_per_timestep * t + d. The others only let their slot go by.
+    A layer at depth d computes network timestep t in chip timestep steps_per_timestep * t + d. The others only let
+    their slot go by.
     """
     slot = k % p.delay_slots
     sending = 0
@@ -96,10 +108,14 @@ def _compute(p: Params, g: Program, s: State, q: Results, sample: int, k: int, t
             continue
         active = axon_walk(s.axon, c, slot)
         multiplied = dendrite_accumulate(s.dendrite, s.axon, g.weights, c, slot, active, neurons)
-        outputs, limited = soma_update(p, g.soma, s.soma, s.sender, s.dendrite.accumulator, r, c, t == 0, neurons)
+        outputs, limited = soma_update(
+            p, g.soma, s.soma, s.sender, s.dendrite.accumulator, r, c, t == 0, neurons
+        )
         lanes = p.lanes * (p.weight_bits // r[MODE_BITS])
         groups = (neurons + lanes - 1) // lanes
-        cycles = p.pipeline_stages + active + 1 + (groups - 1) * max(active + 1, lanes + 2) + lanes + 2
+        cycles = (
+            p.pipeline_stages + active + 1 + (groups - 1) * max(active + 1, lanes + 2) + lanes + 2
+        )
         count = q.core_counters[c]
         count[UPDATES] += 1
         count[COMPUTE_CYCLES] += cycles
@@ -134,10 +150,13 @@ def _probe(s: State, q: Results, sample: int, t: int, c: int, neurons: int) -> N
 
 
 @jit
-def _host_queue(p: Params, g: HostMemory, s: HostState, payload: Array, held: bool, k: int, timesteps: int) -> None:  # fmt: skip
+def _host_queue(
+    p: Params, g: HostMemory, s: HostState, payload: Array, held: bool, k: int, timesteps: int
+) -> None:
     """Queue the host's flits of chip timestep ``k``, ascending by input.
 
-    Inputs of network timestep t enter in chip timestep steps_per_timestep * t. A held value acts from the next timestep on, so that
+    Inputs of network timestep t enter in chip timestep steps_per_timestep * t. A held value acts from the next
+    timestep on, so that
     its flit leaves delay - 1 timesteps later.
     """
     s.count[:] = 0
@@ -165,12 +184,16 @@ def _host_queue(p: Params, g: HostMemory, s: HostState, payload: Array, held: bo
             s.count[port] = place + 1
 
 
-# One cycle: the routers decide, then host and senders look for room, both from the state at its start; then the transfers happen.
+# One cycle: the routers decide, then host and senders look for room, both from the state at its start; then the
+# transfers happen.
 @jit
-def _exchange(p: Params, g: Program, s: State, q: Results, sample: int, k: int, sending: int) -> int:
+def _exchange(
+    p: Params, g: Program, s: State, q: Results, sample: int, k: int, sending: int
+) -> int:
     """Step the network on chip until nobody sends and all FIFOs are empty. Returns that cycle within the timestep.
 
-    Cycle 0 raises the start; the host's first flit asks in cycle 1, a core's ``send_latency_cycles`` after its last soma cycle.
+    Cycle 0 raises the start; the host's first flit asks in cycle 1, a core's ``send_latency_cycles`` after its last
+    soma cycle.
     """
     axon, dendrite, sender, router, host = s.axon, s.dendrite, s.sender, s.router, s.host
     registers, core_counters, router_counters = g.registers, q.core_counters, q.router_counters
@@ -201,7 +224,9 @@ def _exchange(p: Params, g: Program, s: State, q: Results, sample: int, k: int, 
                     continue
                 r = g.host.router[port]
                 if router.fill[r, WEST] < depth:
-                    fifo_push(router, columns, r, WEST, host.word[port, place], host.payload[port, place])
+                    fifo_push(
+                        router, columns, r, WEST, host.word[port, place], host.payload[port, place]
+                    )
                     host.next[port] = place + 1
                     host_left -= 1
                 else:
@@ -238,9 +263,19 @@ def _exchange(p: Params, g: Program, s: State, q: Results, sample: int, k: int, 
                     else:
                         core_counters[c, AXON_WRITES] += 1
                         if kind == AXON:
-                            axon_add(axon, c, slot, target, payload, p.activation_bits, registers[c, SIGNED])
+                            axon_add(
+                                axon,
+                                c,
+                                slot,
+                                target,
+                                payload,
+                                p.activation_bits,
+                                registers[c, SIGNED],
+                            )
                         else:
-                            axon_hold(axon, c, target, payload, p.activation_bits, registers[c, SIGNED])
+                            axon_hold(
+                                axon, c, target, payload, p.activation_bits, registers[c, SIGNED]
+                            )
             elif output == EAST:
                 fifo_push(router, columns, r + 1, WEST, word, payload)
             elif output == SOUTH:
@@ -259,7 +294,9 @@ def _exchange(p: Params, g: Program, s: State, q: Results, sample: int, k: int, 
 
 
 @jit
-def _receive_at_host(p: Params, g: HostMemory, q: Results, sample: int, k: int, r: int, word: int, payload: int) -> None:  # fmt: skip
+def _receive_at_host(
+    p: Params, g: HostMemory, q: Results, sample: int, k: int, r: int, word: int, payload: int
+) -> None:
     """Take an output: add it to its count, note its first timestep, record it if asked for."""
     q.host_counters[HOST_OUT] += 1
     line = (((word >> DELAY_SHIFT) & DELAY_MASK) << g.line_bits) | (word >> TARGET_SHIFT)

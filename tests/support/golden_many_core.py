@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from spikeloom.chip import arithmetic as rules
+from spikeloom.chip.packet import FlitLayout
 from spikeloom.chip.program import CORE_REGISTERS, ManyCoreProgram
 
 STEP = {"local": (0, 0), "north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}
@@ -39,23 +40,30 @@ class Core:
 
 
 class GoldenManyCore:
-    """One sample at a time; ``log`` holds (chip timestep, cycle, x, y, output port, target, payload) of every transfer."""
+    """One sample; ``log`` holds (chip timestep, cycle, x, y, output port, target, payload) of every transfer."""
 
     def __init__(self, program: ManyCoreProgram) -> None:
         self.g = program
         self.chip = program.config.many_core
         self.cores = [
-            Core(c, {name: int(value) for (name, _, _), value in zip(CORE_REGISTERS, row, strict=True)})
+            Core(
+                c,
+                {name: int(value) for (name, _, _), value in zip(CORE_REGISTERS, row, strict=True)},
+            )
             for c, row in enumerate(program.registers)
         ]
         mesh = self.chip.network
         self.fifos = {
-            (x, y): {port: deque() for port in PORTS} for x in range(mesh.columns) for y in range(mesh.rows)
+            (x, y): {port: deque() for port in PORTS}
+            for x in range(mesh.columns)
+            for y in range(mesh.rows)
         }
         self.turns = {place: dict.fromkeys(PORTS, 0) for place in self.fifos}
         self.log: list[tuple[int, ...]] = []
         self.outputs: list[tuple[int, int, int]] = []  # chip timestep, output, payload
-        self.counts = [dict.fromkeys(("sent", "spikes", "active", "saturations"), 0) for _ in self.cores]
+        self.counts = [
+            dict.fromkeys(("sent", "spikes", "active", "saturations"), 0) for _ in self.cores
+        ]
 
     def axon_value(self, core: Core, value: int) -> int:
         bits = self.chip.core.activation_bits
@@ -73,7 +81,9 @@ class GoldenManyCore:
             y = self.neuron(core, n, rules.wrap(total, cfg.accumulator_bits), first)
             self.counts[c]["spikes"] += y != 0
             for f in range(int(g.route_count[c, n])) if y else ():
-                kind, dx, dy, target, delay = g.routes[g.route_offset[c] + g.route_base[c, n] + f].tolist()
+                kind, dx, dy, target, delay = g.routes[
+                    g.route_offset[c] + g.route_base[c, n] + f
+                ].tolist()
                 core.outbox.append(Flit(reg["x"] + dx, reg["y"] + dy, kind, target, delay, y))
         self.counts[c]["active"] += len(values)
         return self.chip.compute_cycles(len(values), reg["neurons"], reg["weight_mode_bits"])
@@ -97,7 +107,10 @@ class GoldenManyCore:
         top = (1 << (cfg.membrane_bits - 1)) - 1
         limited = False
         if kind in (rules.NeuronKind.CUBA_LIF, rules.NeuronKind.CUBA_INTEGRATOR):
-            x = rules.saturate(rules.scale_round(core.i[n], int(g.decay_syn[c, n]), cfg.decay_bits) + x, cfg.membrane_bits)
+            x = rules.saturate(
+                rules.scale_round(core.i[n], int(g.decay_syn[c, n]), cfg.decay_bits) + x,
+                cfg.membrane_bits,
+            )
             core.i[n] = x
             limited = x in (top, -top - 1)
         threshold = int(g.v_threshold[c, n])
@@ -136,7 +149,9 @@ class GoldenManyCore:
             for f in range(self.g.input_offset[i], self.g.input_offset[i + 1]) if value else ():
                 port, dx, dy, axon, delay = self.g.input_routes[f].tolist()
                 if not held or delay == k + 1:
-                    queues[port].append(Flit(dx, mesh.host_rows[port] + dy, int(held), axon, delay, int(value)))
+                    queues[port].append(
+                        Flit(dx, mesh.host_rows[port] + dy, int(held), axon, delay, int(value))
+                    )
         return queues
 
     def output_port(self, place: tuple[int, int], flit: Flit) -> str:
@@ -151,13 +166,17 @@ class GoldenManyCore:
         m, chip, depth = self.g.steps_per_timestep, self.chip, self.chip.network.fifo_depth
         for core in self.cores:
             since = k - core.reg["depth"]
-            active = since >= 0 and since % m == 0 and since // m < timesteps and core.reg["neurons"] > 0
+            active = (
+                since >= 0 and since % m == 0 and since // m < timesteps and core.reg["neurons"] > 0
+            )
             cycles = self.update(core, k, since == 0) if active else 0
             if not active:
                 core.axons.pop(k, None)
                 core.sums.pop(k, None)
                 core.outbox.clear()
-            core.send_at = chip.start_cycles + cycles + (chip.send_latency_cycles if core.outbox else 0)
+            core.send_at = (
+                chip.start_cycles + cycles + (chip.send_latency_cycles if core.outbox else 0)
+            )
         host = self.host_flits(payload, held, k, timesteps)
         cycle = 0
         while True:
@@ -171,14 +190,22 @@ class GoldenManyCore:
         return max(length, chip.timestep.period_cycles) if chip.timestep.mode == "fixed" else length
 
     def network_cycle(self, k: int, cycle: int, host: list[deque[Flit]], depth: int) -> None:
-        room = {(p, port): len(q) < depth for p, ports in self.fifos.items() for port, q in ports.items()}
+        room = {
+            (p, port): len(q) < depth
+            for p, ports in self.fifos.items()
+            for port, q in ports.items()
+        }
         arrivals: list[tuple[deque[Flit], Flit]] = []
         for place, ports in self.fifos.items():
-            wanted = {port: self.output_port(place, queue[0]) for port, queue in ports.items() if queue}
+            wanted = {
+                port: self.output_port(place, queue[0]) for port, queue in ports.items() if queue
+            }
             for output in PORTS:
                 asking = [port for port in PORTS if wanted.get(port) == output]
                 beyond = (place[0] + STEP[output][0], place[1] + STEP[output][1])
-                if not asking or (output != "local" and beyond in self.fifos and not room[beyond, BACK[output]]):
+                if not asking or (
+                    output != "local" and beyond in self.fifos and not room[beyond, BACK[output]]
+                ):
                     continue
                 turn = self.turns[place][output]
                 port = min(asking, key=lambda p: (PORTS.index(p) - turn) % 5)
@@ -208,7 +235,9 @@ class GoldenManyCore:
                 continue
             if flit.kind == 0:
                 values = core.axons.setdefault(k + flit.delay, {})
-                values[flit.target] = self.axon_value(core, values.get(flit.target, 0) + flit.payload)
+                values[flit.target] = self.axon_value(
+                    core, values.get(flit.target, 0) + flit.payload
+                )
             elif flit.kind == 1:
                 core.held[flit.target] = self.axon_value(core, flit.payload)
             else:
@@ -217,8 +246,6 @@ class GoldenManyCore:
 
     def host_receives(self, place: tuple[int, int], k: int, flit: Flit) -> None:
         column = self.chip.network.host_columns.index(place[0])
-        from spikeloom.chip.packet import FlitLayout
-
         line = flit.delay << FlitLayout.of(self.chip).target_bits | flit.target
         for at, number, output, _ in self.g.output_lines.tolist():
             if (at, number) == (column, line):
@@ -226,6 +253,9 @@ class GoldenManyCore:
 
     def run(self, payload, held: bool, timesteps: int) -> list[int]:
         """Run a sample; return the cycles of each chip timestep, the sample's reset in the first."""
-        cycles = [self.timestep(k, payload, held, timesteps) for k in range(self.g.chip_timesteps(timesteps))]
+        cycles = [
+            self.timestep(k, payload, held, timesteps)
+            for k in range(self.g.chip_timesteps(timesteps))
+        ]
         cycles[0] += self.chip.sample_reset_cycles
         return cycles

@@ -34,7 +34,9 @@ class QuantisedBuilder:
         self._populations: list[QuantisedPopulation] = []
         self._projections: list[QuantisedProjection] = []
 
-    def input(self, name: str, shape: tuple[int, ...], *, signed: bool = False, max_payload: int = 1) -> None:
+    def input(
+        self, name: str, shape: tuple[int, ...], *, signed: bool = False, max_payload: int = 1
+    ) -> None:
         """Add an input; one unit of its payload is worth 1."""
         self._inputs.append(QuantisedInput(name, shape, 1.0, signed, max_payload))
 
@@ -98,7 +100,9 @@ class QuantisedBuilder:
 
     def replace_population(self, name: str, **fields: object) -> None:
         """Change fields of a population already added, e.g. per-neuron thresholds."""
-        self._populations = [replace(p, **fields) if p.name == name else p for p in self._populations]
+        self._populations = [
+            replace(p, **fields) if p.name == name else p for p in self._populations
+        ]
 
     def build(self, *outputs: str) -> QuantisedNetwork:
         """Return the network with the given outputs."""
@@ -106,7 +110,8 @@ class QuantisedBuilder:
             inputs=tuple(Input(i.name, i.shape) for i in self._inputs),
             populations=tuple(p.source for p in self._populations),
             projections=tuple(
-                Projection(p.source, p.target, p.weight.astype(np.float64), p.delay) for p in self._projections
+                Projection(p.source, p.target, p.weight.astype(np.float64), p.delay)
+                for p in self._projections
             ),
             outputs=outputs,
         )

@@ -9,6 +9,7 @@ from spikeloom.chip.config import ChipConfig, load_config
 from spikeloom.chip.packet import FlitKind, FlitLayout
 from spikeloom.chip.program import (
     CORE_REGISTERS,
+    NEURON_MEMORIES,
     InputInfo,
     LayerInfo,
     ManyCoreProgram,
@@ -55,12 +56,7 @@ def random_program(
     x, y = places % mesh.columns, places // mesh.columns
     top = (1 << (core.membrane_bits - 1)) - 1
     registers = np.zeros((count, len(CORE_REGISTERS)), dtype=np.int64)
-    memories = {
-        name: np.zeros((count, core.neurons), dtype=np.int64)
-        for name in (
-            "v_threshold v_reset v_init i_init bias decay_mem decay_syn route_base route_count".split()
-        )
-    }
+    memories = {name: np.zeros((count, core.neurons), dtype=np.int64) for name in NEURON_MEMORIES}
     weights = np.zeros((count, core.axons, core.neurons), dtype=weight_dtype(core.weight_bits))
     routes: list[list[int]] = []
     route_offset = [0]
@@ -69,7 +65,9 @@ def random_program(
     for c in range(count):
         mode = int(rng.choice([8, 4, 2]))
         half = 1 << (mode - 1)
-        weights[c] = rng.integers(-half, half, weights[c].shape) * (rng.random(weights[c].shape) < 0.8)
+        weights[c] = rng.integers(-half, half, weights[c].shape) * (
+            rng.random(weights[c].shape) < 0.8
+        )
         kind = int(rng.integers(0, 7))
         spiking = kind <= NeuronKind.CUBA_LIF
         many = bool(spiking and rng.random() < 0.3)
@@ -104,13 +102,27 @@ def random_program(
                     line = len(lines)
                     lines.append([column, line, line, 0])
                     target = line & ((1 << layout.target_bits) - 1)
-                    routes.append([0, mesh.host_columns[column] - x[c], -(y[c] + 1), target, line >> layout.target_bits])
+                    routes.append(
+                        [
+                            0,
+                            mesh.host_columns[column] - x[c],
+                            -(y[c] + 1),
+                            target,
+                            line >> layout.target_bits,
+                        ]
+                    )
                 else:
                     to = int(rng.integers(0, count))
                     kind_of = FlitKind.SUM if wide or rng.random() < 0.2 else FlitKind.AXON
                     size = core.neurons if kind_of == FlitKind.SUM else core.axons
                     routes.append(
-                        [kind_of, x[to] - x[c], y[to] - y[c], rng.integers(0, size), rng.integers(1, core.delay_slots)]
+                        [
+                            kind_of,
+                            x[to] - x[c],
+                            y[to] - y[c],
+                            rng.integers(0, size),
+                            rng.integers(1, core.delay_slots),
+                        ]
                     )
                 own += 1
         route_offset.append(route_offset[-1] + own)
@@ -119,7 +131,13 @@ def random_program(
         for _ in range(int(rng.integers(0, 3))):
             to, port = int(rng.integers(0, count)), int(rng.integers(0, len(mesh.host_rows)))
             input_routes.append(
-                [port, x[to], y[to] - mesh.host_rows[port], rng.integers(0, core.axons), rng.integers(1, core.delay_slots)]
+                [
+                    port,
+                    x[to],
+                    y[to] - mesh.host_rows[port],
+                    rng.integers(0, core.axons),
+                    rng.integers(1, core.delay_slots),
+                ]
             )
         input_offset.append(len(input_routes))
     has_table = bool(np.any(registers[:, 2] == NeuronKind.TABLE))
@@ -128,7 +146,7 @@ def random_program(
         table=rng.integers(-128, 128, (count if has_table else 0, 256)).astype(np.int32),
         route_offset=np.array(route_offset, dtype=np.int64),
         routes=np.array(routes, dtype=np.int32).reshape(-1, 5),
-        core_layer=np.zeros(count, dtype=np.int32),
+        core_layer=np.arange(count, dtype=np.int32),
         neuron_index=np.tile(np.arange(core.neurons, dtype=np.int32), (count, 1)),
         neuron_scale=np.ones((count, core.neurons)),
         input_offset=np.array(input_offset, dtype=np.int64),
@@ -136,8 +154,8 @@ def random_program(
         output_lines=np.array(lines, dtype=np.int32).reshape(-1, 4),
         output_scale=np.ones(len(lines)),
         inputs=(InputInfo("input", (inputs,), 1.0, False),),
-        layers=(LayerInfo("all", "mixed", (core.neurons,), False, 0, tuple(range(count))),),
-        outputs=("all",), steps_per_timestep=int(rng.integers(1, 3)),
+        layers=tuple(LayerInfo(f"core{c}", "mixed", (core.neurons,), False, 0, (c,)) for c in range(count)),
+        outputs=("core0",), steps_per_timestep=int(rng.integers(1, 3)),
     )  # fmt: skip
     check_program(program)
     return program

@@ -1,0 +1,224 @@
+"""`show`: a preset, a configuration, a network, a program or a result as tables to read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .chip.config import ChipConfig, load_config, preset_names
+from .chip.packet import FlitLayout
+from .chip.program import ManyCoreProgram
+from .chip.program_file import load_program
+from .compiler.frontend import load_with_records
+from .errors import InputError
+from .reports.result import RunResult, load_result
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a title; the first row names the columns."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What `show` found out: the kind of thing, its name, tables."""
+
+    kind: str
+    name: str
+    tables: tuple[Table, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "tables": {
+                table.title: [dict(zip(table.rows[0], row, strict=True)) for row in table.rows[1:]]
+                for table in self.tables
+            },
+        }
+
+
+def show(thing: str | Path, **convention: Any) -> Shown:
+    """Describe a preset's name, or a .yaml, .nir, .chip or result .json file.
+
+    ``convention`` takes the options of `compile` for a .nir file.
+
+    Raises
+    ------
+    InputError, ConfigError, NetworkError, ProgramError, ResultError
+        If it is none of these or damaged.
+    """
+    text = str(thing)
+    if text in preset_names():
+        return _show_config(load_config(text))
+    path = Path(thing)
+    if not path.is_file():
+        raise InputError(
+            f"{text!r} is neither a preset ({', '.join(preset_names())}) nor a file; "
+            "give a .yaml, .nir, .chip or result .json file"
+        )
+    if path.suffix in (".yaml", ".yml"):
+        return _show_config(load_config(path))
+    if path.suffix == ".json":
+        return _show_result(load_result(path))
+    if zipfile.is_zipfile(path):
+        return _show_program(load_program(path), path.name)
+    return _show_network(path, convention)
+
+
+def _show_config(config: ChipConfig) -> Shown:
+    chip = config.many_core
+    core, mesh = chip.core, chip.network
+    cores = chip.core_count
+    dense = chip.compute_cycles(core.axons, core.neurons, core.weight_bits)
+    layout = FlitLayout.of(chip)
+    facts = (
+        ("fact", "value"),
+        ("configuration hash", config.config_hash),
+        ("clock", f"{config.clock_hz / 1e6:g} MHz, {config.node_nm} nm"),
+        ("mesh", f"{mesh.columns} x {mesh.rows} = {cores} cores"),
+        ("neurons", f"{cores * core.neurons:,}"),
+        ("synapses", f"{cores * core.axons * core.neurons:,} of {core.weight_bits} bits"),
+        ("weight memory", f"{cores * core.axons * core.neurons * core.weight_bits / 8 / 2**20:.1f} MiB"),
+        ("dense core", f"{dense:,} cycles a timestep"),
+        ("idle core", f"{chip.compute_cycles(0, core.neurons, core.weight_bits):,} cycles a timestep"),
+        ("dense rate", f"{cores * core.axons * core.neurons / dense * config.clock_hz / 1e9:.1f} GSyOPS of compute"),
+    )  # fmt: skip
+    fields = [("field", "value")]
+    for section in ("core", "network", "timestep"):
+        part = getattr(chip, section)
+        fields += [(f"{section}.{name}", str(value)) for name, value in part.model_dump().items()]
+    flit = (
+        ("field", "bits"),
+        *((name, str(bits)) for name, bits in layout.fields),
+        ("all", str(layout.bits)),
+    )
+    return Shown(
+        "chip",
+        config.name,
+        (Table("chip", facts), Table("fields", tuple(fields)), Table("flit", flit)),
+    )
+
+
+def _show_network(path: Path, convention: dict[str, Any]) -> Shown:
+    producer = convention.pop("convention", "auto")
+    loaded = load_with_records(path, producer, **convention)
+    passes = [("pass", "what it did")]
+    for record in loaded.passes:
+        passes.append((record.name, record.summary))
+        passes += [("", detail) for detail in record.details]
+    populations = [("population", "kind", "shape", "reset", "compare")]
+    for p in loaded.network.populations:
+        reset = (
+            f"{p.reset_mode.name.lower()}, {p.reset_timing.name.lower()} timestep"
+            if p.spiking
+            else "-"
+        )
+        populations.append(
+            (
+                p.name,
+                p.kind.name,
+                "x".join(map(str, p.shape)),
+                reset,
+                p.compare.name if p.spiking else "-",
+            )
+        )
+    return Shown(
+        "network",
+        path.stem,
+        (Table("passes", tuple(passes)), Table("populations", tuple(populations))),
+    )
+
+
+def _show_program(program: ManyCoreProgram, name: str) -> Shown:
+    layers = [("layer", "kind", "shape", "depth", "cores", "partial sums")]
+    layers += [
+        (item.name, item.kind, "x".join(map(str, item.shape)),
+         str(item.depth), str(len(item.cores)), str(len(item.partial_cores)))
+        for item in program.layers
+    ]  # fmt: skip
+    facts = [
+        ("fact", "value"),
+        ("chip", f"{program.config.name} ({program.config.config_hash})"),
+        ("cores in use", f"{program.core_count} of {program.config.many_core.core_count}"),
+        (
+            "inputs",
+            ", ".join(f"{i.name} {i.shape}, one unit {i.scale:.6g}" for i in program.inputs),
+        ),
+        (
+            "outputs",
+            f"{program.output_size}, {'spiking' if program.output_spiking else 'membranes'}",
+        ),
+        (
+            "pipeline",
+            f"{program.depth} chip timesteps deep, {program.steps_per_timestep} a network timestep",
+        ),
+        (
+            "routes",
+            f"{len(program.routes):,} from cores, {len(program.input_routes):,} from the host",
+        ),
+    ]
+    facts += [("note", str(note)) for note in program.meta.get("notes", [])]
+    passes = [("pass", "what it did")]
+    passes += [(str(k), str(v)) for k, v in dict(program.meta.get("passes", {})).items()]
+    loss = [("layer", "what", "value")]
+    loss += [
+        (item.name, k, f"{v:.4g}" if isinstance(v, float) else str(v))
+        for item in program.layers
+        for k, v in item.notes.items()
+    ]
+    return Shown(
+        "program", name, (Table("program", tuple(facts)), Table("layers", tuple(layers)), Table("passes",
+        tuple(passes)),
+                          Table("per layer", tuple(loss)))
+    )  # fmt: skip
+
+
+def _show_result(result: RunResult) -> Shown:
+    return Shown("result", result.network, (Table("result", result_rows(result)),))
+
+
+def result_rows(result: RunResult) -> tuple[tuple[str, str], ...]:
+    """Return the summary of a result as rows to print."""
+    cycles, latency = result.cycles_per_sample, result.latency_s
+    accuracy = (
+        "no labels" if result.accuracy is None else f"{result.accuracy:.2%} of {result.samples}"
+    )
+    rows = [
+        ("what", "value"),
+        ("network on chip", f"{result.network} on {result.chip} ({result.config_hash})"),
+        ("accuracy", f"{accuracy}, decided by {result.decide}"),
+        ("timesteps", f"{result.timesteps} of the network, {result.chip_timesteps} of the chip"),
+        ("cycles a sample", f"{cycles.median:,.0f} ({cycles.min:,.0f} to {cycles.max:,.0f})"),
+        (
+            "latency",
+            f"{latency.median * 1e6:.1f} us ({latency.min * 1e6:.1f} to {latency.max * 1e6:.1f})",
+        ),
+        ("throughput", f"{result.throughput_per_s:,.0f} samples/s"),
+        ("host injecting", f"{result.host_input_share:.1%} of the cycles"),
+        ("synaptic operations", f"{result.synops / result.samples:,.0f} a sample"),
+        (
+            "packets, hops",
+            f"{result.packets / result.samples:,.0f}, {result.hops / result.samples:,.0f} a sample",
+        ),
+    ]
+    rows += [
+        (f"energy: {name}", f"{value * 1e6:.3f} uJ a sample")
+        for name, value in sorted(
+            result.energy_j.items(), key=lambda item: (item[0] == "total", -item[1])
+        )
+    ]
+    rows += [("note", note) for note in result.notes]
+    return tuple(rows)
+
+
+def to_json(value: Any) -> str:
+    """Return ``value`` as indented JSON text."""
+    return json.dumps(value, indent=1)
