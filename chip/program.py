@@ -237,8 +237,8 @@ def check_program(program: ManyCoreProgram) -> None:
         multi & (program.register("reset_mode") != ResetMode.SUBTRACT)
     ):
         raise ProgramError(
-            "several spikes a timestep need a subtracting reset, and they and a random threshold a reset in the same
-            timestep"
+            "several spikes a timestep need a subtracting reset; they and a random threshold need a reset "
+            "in the same timestep"
         )
     has_table = bool(np.any(program.register("kind") == NeuronKind.TABLE))
     _shape("table", program.table, (count if has_table else 0, 256))

@@ -23,8 +23,7 @@ _CONSTANT = ("none", "direct")
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs of S samples, flattened: ``values`` is (S, T, inputs), or (S, 1, inputs) where they do not change over
-    a sample.
+    """Inputs of S samples, flattened: ``values`` is (S, T, inputs), or (S, 1, inputs) where they do not change.
 
     ``timesteps`` is the network's own number of timesteps; ``labels`` is (S,) or None; ``sha256`` identifies the data.
     """

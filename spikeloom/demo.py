@@ -25,8 +25,7 @@ def demo(
     tell: Callable[[str], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RunResult:
-    """Compile a shipped network for the `tianjic` preset, run test digits that it was not trained on, write page
-    and result.
+    """Compile a shipped network for `tianjic`, run digits that it was not trained on, write page and result.
 
     Writes ``NAME.chip``, ``result.json``, ``page.html`` and ``mesh.svg`` into ``folder``.
 
