@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +145,14 @@ def compile_nir(
         ternary=ternary,
         seed=seed,
         progress=progress,
-        meta={"network": Path(network).stem, "network_sha256": _sha256(network), "seed": seed},
     )
+    about = {"network": Path(network).stem, "network_sha256": _sha256(network), "seed": seed}
+    program = replace(compiled.program, meta=compiled.program.meta | about)
     passes = tuple(PassReport(p.name, p.summary, p.details) for p in loaded.passes) + tuple(
         PassReport(p.name, p.summary, tuple(f"{k}: {_plain(v)}" for k, v in p.details.items()))
         for p in compiled.records
     )
-    return Compilation(compiled.program, passes, compiled.resources)
+    return Compilation(program, passes, compiled.resources)
 
 
 def check(
