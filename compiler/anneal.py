@@ -9,11 +9,11 @@ import numpy as np
 
 from .quantised import Ints
 
-# Work is counted in visits of neighbours: about 300 million a second compiled, 3 million interpreted.
+# Work is counted in visits of neighbours: about 100 million a second compiled, 2 million interpreted.
 _SMALL_WORK = 500_000  # below this, compiling takes longer than it saves
 _SMALL_MOVES = 2_000  # moves a core
 _MOVES = 12_000  # moves a core; 20% lower cost than with 2,000 on a mesh of 200 cores
-_MOST_WORK = 300_000_000
+_MOST_WORK = 200_000_000
 
 
 def anneal(

@@ -188,7 +188,7 @@ PASSES = (
         "route",
         _route,
         lambda w: check_routing(
-            _made(w.quantised), _made(w.plan), _made(w.placement), _made(w.routing)
+            _made(w.quantised), _made(w.plan), _made(w.placement), _made(w.routing), w.config
         ),
         lambda w: describe_routing(_made(w.routing)),
     ),

@@ -149,7 +149,11 @@ def check_placement(plan: Partition, placement: Placement, config: ChipConfig) -
 
 
 def check_routing(
-    network: QuantisedNetwork, plan: Partition, placement: Placement, routing: Routing
+    network: QuantisedNetwork,
+    plan: Partition,
+    placement: Placement,
+    routing: Routing,
+    config: ChipConfig,
 ) -> None:
     """Check that every flit the plan asks for has its route, and that every route ends at an axon, neuron or line in use."""
     copies = fan_out(network, plan)
@@ -165,21 +169,23 @@ def check_routing(
             raise CompilerError(
                 "route", plan.nodes[plan.input_count + index], "must have one route for each copy"
             )
-    at = {
-        (int(x), int(y)): i for i, (x, y) in enumerate(zip(placement.x, placement.y, strict=True))
-    }
+    mesh = config.many_core.network
+    core_at = np.full((mesh.rows, mesh.columns), -1, dtype=np.int64)
+    core_at[placement.y, placement.x] = np.arange(len(plan.cores))
     owner = np.repeat(np.arange(len(plan.cores)), np.diff(routing.route_offset))
     kind, dx, dy, target, _ = routing.routes.T
     x, y = placement.x[owner] + dx, placement.y[owner] + dy
-    for column, row in sorted({(int(a), int(b)) for a, b in zip(x, y, strict=True) if b >= 0}):
-        here = (x == column) & (y == row)
-        if (column, row) not in at:
-            raise CompilerError(
-                "route", f"place ({column}, {row})", "has no core but is a route's destination"
-            )
-        axons, neurons = plan.cores[at[column, row]].weights.shape
-        sums = kind[here] == FlitKind.SUM
-        if np.any(target[here] >= np.where(sums, neurons, axons)):
-            raise CompilerError(
-                "route", f"core ({column}, {row})", "is sent to an axon or neuron not in use"
-            )
+    inside = (x >= 0) & (x < mesh.columns) & (y >= -1) & (y < mesh.rows)
+    here = inside & (y >= 0)
+    reached = np.full(len(x), -1, dtype=np.int64)
+    reached[here] = core_at[y[here], x[here]]
+    lost = np.flatnonzero(~inside | (here & (reached < 0)))
+    if len(lost):
+        place = f"place ({x[lost[0]]}, {y[lost[0]]})"
+        raise CompilerError("route", place, "has no core but is a route's destination")
+    sizes = np.array([core.weights.shape for core in plan.cores], dtype=np.int64).reshape(-1, 2)
+    bound = np.where(kind == FlitKind.SUM, sizes[reached, 1], sizes[reached, 0])
+    wrong = np.flatnonzero(here & (target >= bound))
+    if len(wrong):
+        place = f"core ({x[wrong[0]]}, {y[wrong[0]]})"
+        raise CompilerError("route", place, "is sent to an axon or neuron not in use")
