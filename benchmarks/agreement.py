@@ -23,7 +23,13 @@ from spikeloom.compiler.reference_integer import quantise_inputs, run_integer
 from spikeloom.sim.run import run_many_core
 
 # As wide as 64-bit integers carry: every output spike should be the framework's.
-WIDE = {"weight_bits": 24, "activation_bits": 20, "accumulator_bits": 56, "membrane_bits": 56, "decay_bits": 28}
+WIDE = {
+    "weight_bits": 24,
+    "activation_bits": 20,
+    "accumulator_bits": 56,
+    "membrane_bits": 56,
+    "decay_bits": 28,
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,9 @@ def load_stored(path: Path, samples: int) -> Stored:
         else:
             x = np.repeat(file["x_const"][:samples, None], int(file["T"]), axis=1)
         spikes = np.moveaxis(file["out_spikes"], 0, 1)[:samples] if "out_spikes" in file else None
-        membranes = np.moveaxis(file["out_v"], 0, 1)[:samples] if "out_v" in file else np.zeros((0, 0, 0))
+        membranes = (
+            np.moveaxis(file["out_v"], 0, 1)[:samples] if "out_v" in file else np.zeros((0, 0, 0))
+        )
     return Stored(x.reshape(*x.shape[:2], -1).astype(np.float64), spikes, membranes)
 
 
@@ -91,7 +99,9 @@ def compare(case: Case, data: Path, config: ChipConfig, samples: int) -> str:
     timesteps = payloads.shape[1]
     held = timesteps > 1 and bool((payloads == payloads[:, :1]).all())
     start = time.perf_counter()
-    run = run_many_core(program, payloads[:, :1] if held else payloads, timesteps, record_outputs=True)
+    run = run_many_core(
+        program, payloads[:, :1] if held else payloads, timesteps, record_outputs=True
+    )
     seconds = time.perf_counter() - start
     reference = run_integer(compiled.quantised, config, stored.inputs)
     same = "equal" if np.array_equal(reference.outputs, run.output_record) else "DIFFERENT"
@@ -114,7 +124,9 @@ def compare(case: Case, data: Path, config: ChipConfig, samples: int) -> str:
 
 def main() -> None:
     """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--chip", default="mesh32")

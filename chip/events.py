@@ -18,7 +18,7 @@ class Event:
 CORE_EVENTS = (
     Event("updates", "core", "timesteps in which the core computed"),
     Event("compute_cycles", "core", "cycles from the first dendrite cycle to the last soma cycle"),
-    Event("axon_writes", "axon", "flits added to an axon's value or setting a held one"),
+    Event("axon_writes", "axon", "flits added to an axon's value, of one timestep or held"),
     Event("active_axons", "axon", "axons read, one per timestep in which the axon has a value"),
     Event("weight_reads", "synapse", "words of lanes x weight_bits read from the weight memory"),
     Event("synops", "dendrite", "weights applied to a neuron in use, zero weights included"),

@@ -12,7 +12,7 @@ class FlitKind(IntEnum):
     """What a flit does where it is ejected."""
 
     AXON = 0  # add the payload to an axon's value in the slot of the timestep `delay` ahead
-    HOLD = 1  # set an axon's held value; it acts in every later timestep until set to 0
+    HOLD = 1  # add the payload to an axon's held value, which acts in every later timestep of the sample
     SUM = 2  # add the payload to a neuron's incoming sum in the slot `delay` ahead
 
 

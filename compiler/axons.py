@@ -19,8 +19,9 @@ class FanIn:
 
     ``weight`` is CSR int32, (neurons, columns), without stored zeros. A column is one source neuron seen at one network
     delay: ``node`` counts the network's inputs and then its populations, ``neuron`` is the source's place therein,
-    ``delay`` the network delay and ``payload`` the largest magnitude that it sends. ``private`` columns share their axons with no other. ``axon_bound`` is the largest sum
-    that an axon of this population's cores holds.
+    ``delay`` the network delay and ``payload`` the largest magnitude that it sends. ``axon_bound`` is the largest
+    sum that an
+    axon of this population's cores holds.
     """
 
     weight: sparse.csr_array
@@ -28,7 +29,6 @@ class FanIn:
     neuron: Ints
     delay: Ints
     payload: Ints
-    private: NDArray[np.bool_]
     axon_bound: int
 
 
@@ -60,12 +60,9 @@ def axon_bound(signed: bool, activation_bits: int) -> int:
     return (1 << (activation_bits - 1)) - 1 if signed else (1 << activation_bits) - 1
 
 
-def collect_fan_in(
-    network: QuantisedNetwork, name: str, activation_bits: int, *, hold_inputs: bool = False
-) -> FanIn:
-    """Join the projections into population ``name``; parallel ones of equal delay are added where weights stay in range.
-
-    With ``hold_inputs`` the columns of inputs are private: a held axon keeps one value, it does not add.
+def collect_fan_in(network: QuantisedNetwork, name: str, activation_bits: int) -> FanIn:
+    """Join the projections into population ``name``; parallel ones of equal delay are added where weights stay in
+    range.
 
     Raises
     ------
@@ -123,7 +120,6 @@ def collect_fan_in(
         ),
         delay=spread([delay for _, _, delay, _ in columns]),
         payload=spread([payload for _, _, _, payload in columns]),
-        private=spread([node for node, _, _, _ in columns]) < len(network.inputs) * hold_inputs,
         axon_bound=bound,
     )
 
@@ -142,7 +138,7 @@ def group_axons(fan_in: FanIn, block: sparse.csc_array) -> AxonGroups:
     if not len(columns):
         empty = np.empty(0, dtype=np.int64)
         return AxonGroups(empty, empty, empty)
-    group = shared_columns(fan_in, block, columns)
+    group = equal_columns(block, columns)
     payload = fan_in.payload[columns]
     # Members of one axon have equal weights and equal payloads: then packing is a division.
     order = np.lexsort((columns, payload, group))
@@ -156,15 +152,6 @@ def group_axons(fan_in: FanIn, block: sparse.csc_array) -> AxonGroups:
     representative = columns[order][first]
     rank = np.argsort(np.argsort(representative))  # axons in the order of their first column
     return AxonGroups(columns, rank[axon], np.sort(representative))
-
-
-def shared_columns(fan_in: FanIn, block: sparse.csc_array, columns: Ints) -> Ints:
-    """Return for each of the nonempty ``columns`` the position of the first with which it may share an axon."""
-    group = np.arange(len(columns))
-    shared = np.flatnonzero(~fan_in.private[columns])
-    if len(shared):
-        group[shared] = shared[equal_columns(block, columns[shared])]
-    return group
 
 
 def equal_columns(block: sparse.csc_array, columns: Ints) -> Ints:

@@ -113,7 +113,7 @@ def _soma_registers(population: QuantisedPopulation) -> dict[str, int]:
         "reset_mode": int(source.reset_mode),
         "reset_timing": int(source.reset_timing),
         "compare": int(source.compare),
-        "max_spikes": source.max_spikes,
+        "max_spikes": population.max_payload if source.spiking else 1,
         "floor": int(source.floor),
     }
 

@@ -23,6 +23,7 @@ class Input:
 
     @property
     def size(self) -> int:
+        """Values or neurons."""
         return prod(self.shape)
 
 
@@ -70,10 +71,12 @@ class Population:
 
     @property
     def size(self) -> int:
+        """Values or neurons."""
         return prod(self.shape)
 
     @property
     def spiking(self) -> bool:
+        """Whether the output is a number of spikes."""
         return self.kind in (NeuronKind.LIF, NeuronKind.CUBA_LIF)
 
 
@@ -82,7 +85,8 @@ class Projection:
     """A linear map from ``source`` (an input or a population) to ``target``.
 
     ``weight`` is CSR, (target neurons, source neurons), float64. ``delay`` counts network timesteps: 0 is
-    feed-forward within a timestep, recurrent edges have at least 1. A nir.Delay whose entries differ becomes several projections.
+    feed-forward within a timestep, recurrent edges have at least 1. A nir.Delay whose entries differ becomes
+    several projections.
     """
 
     source: str
@@ -125,17 +129,22 @@ class Network:
 
     @property
     def output_size(self) -> int:
+        """Values of all outputs."""
         return sum(self.size_of(name) for name in self.outputs)
 
 
-def uniform_population(name: str, kind: NeuronKind, shape: tuple[int, ...], **values: object) -> Population:
+def uniform_population(
+    name: str, kind: NeuronKind, shape: tuple[int, ...], **values: object
+) -> Population:
     """Make a population whose array fields are broadcast from scalars (defaults: no decay of 1, threshold 1, rest 0)."""
     size = prod(shape)
     defaults: dict[str, float] = {
         "decay_mem": 1.0, "decay_syn": 0.0, "threshold": 1.0, "v_reset": 0.0, "v_init": 0.0, "i_init": 0.0, "bias": 0.0,
     }  # fmt: skip
     arrays = {
-        key: np.broadcast_to(np.asarray(values.pop(key, default), dtype=np.float64).ravel(), (size,)).copy()
+        key: np.broadcast_to(
+            np.asarray(values.pop(key, default), dtype=np.float64).ravel(), (size,)
+        ).copy()
         for key, default in defaults.items()
     }
     return Population(name=name, kind=kind, shape=shape, **arrays, **values)  # pyright: ignore[reportArgumentType]

@@ -15,7 +15,10 @@ _SAMPLES = 16
 
 
 def measure_losses(
-    quantised: QuantisedNetwork, config: ChipConfig, scales: dict[str, Floats], calibration: Floats | None
+    quantised: QuantisedNetwork,
+    config: ChipConfig,
+    scales: dict[str, Floats],
+    calibration: Floats | None,
 ) -> tuple[LayerLoss, ...]:
     """Compare each population with its float original; ``scales`` says what one unit of each source is worth."""
     names = [population.name for population in quantised.populations]
@@ -49,7 +52,9 @@ def measure_losses(
 
 def _clipped(quantised: QuantisedNetwork, inputs: Floats) -> float:
     payloads = quantise_inputs(quantised, inputs)
-    scale = np.concatenate([np.full(int(np.prod(item.shape)), item.scale) for item in quantised.inputs])
+    scale = np.concatenate(
+        [np.full(int(np.prod(item.shape)), item.scale) for item in quantised.inputs]
+    )
     return float(np.mean(np.abs(payloads * scale - inputs) > 0.5001 * scale))
 
 
@@ -59,7 +64,10 @@ def _relative(difference: Floats, exact: Floats) -> float:
 
 
 def _weight_error(
-    quantised: QuantisedNetwork, population: QuantisedPopulation, scales: dict[str, Floats], config: ChipConfig
+    quantised: QuantisedNetwork,
+    population: QuantisedPopulation,
+    scales: dict[str, Floats],
+    config: ChipConfig,
 ) -> float:
     unit = population.scale * 2.0**population.i_shift
     lost = whole = 0.0

@@ -23,7 +23,8 @@ class Core:
     """One core of the plan, not yet placed.
 
     ``population`` is its place in the network. ``main`` is the core whose neurons it sums for, or its own number if it
-    is no partial core. ``neurons`` (core's neurons,) are places in the population; ``target`` are the neurons of the main
+    is no partial core. ``neurons`` (core's neurons,) are places in the population; ``target`` are the neurons of
+    the main
     core that a partial core's sums go to. ``weights`` is (axons in use, neurons in use). Source ``column[i]`` of the
     population's fan-in drives axon ``axon[i]``.
     """
@@ -56,29 +57,18 @@ class Partition:
         """Return the cores of a population, partial ones included."""
         return tuple(i for i, core in enumerate(self.cores) if core.population == population)
 
-    @property
-    def inputs_may_be_held(self) -> bool:
-        """Whether every axon that an input drives has no other source, so that held values are exact."""
-        for core in self.cores:
-            sources = np.bincount(core.axon, minlength=len(core.weights))
-            from_input = self.fan_in[core.population].node[core.column] < self.input_count
-            if np.any(sources[core.axon[from_input]] > 1):
-                return False
-        return True
-
     def is_partial(self, core: int) -> bool:
         """Whether a core only sums for another."""
         return self.cores[core].main != core
 
 
-def partition(
-    network: QuantisedNetwork, config: ChipConfig, *, hold_inputs: bool = False
-) -> Partition:
+def partition(network: QuantisedNetwork, config: ChipConfig) -> Partition:
     """Cut every population into cores.
 
     A block's sources are its axons, equal ones shared. Axons beyond one core go to partial cores: sources of delay 0
-    first, since a partial core takes one chip timestep more. Blocks whose neurons need more routes than a core holds are
-    made smaller. With ``hold_inputs`` no axon of an input has another source.
+    first, since a partial core takes one chip timestep more. Blocks whose neurons need more routes than a core
+    holds are
+    made smaller.
 
     Raises
     ------
@@ -87,8 +77,7 @@ def partition(
     """
     core = config.many_core.core
     fan_ins = tuple(
-        collect_fan_in(network, p.name, core.activation_bits, hold_inputs=hold_inputs)
-        for p in network.populations
+        collect_fan_in(network, p.name, core.activation_bits) for p in network.populations
     )
     limits = [core.neurons] * len(fan_ins)
     plans: list[list[Core] | None] = [None] * len(fan_ins)

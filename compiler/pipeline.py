@@ -56,7 +56,6 @@ class Work:
     config: ChipConfig
     seed: int
     activity: Mapping[str, float]
-    hold_inputs: bool = False
     calibration: NDArray[Any] | None = None
     weight_bits: int | None = None
     ternary: bool = False
@@ -98,9 +97,7 @@ def _quantise(work: Work) -> Work:
 
 
 def _partition(work: Work) -> Work:
-    return replace(
-        work, plan=partition(_made(work.quantised), work.config, hold_inputs=work.hold_inputs)
-    )
+    return replace(work, plan=partition(_made(work.quantised), work.config))
 
 
 def _schedule(work: Work) -> Work:
@@ -133,7 +130,6 @@ def _emit(work: Work) -> Work:
     meta: dict[str, Any] = {
         "compiler": COMPILER_VERSION,
         "seed": work.seed,
-        "inputs_may_be_held": _made(work.plan).inputs_may_be_held,
         "convention": dict(network.network.convention),
         "notes": [*network.network.notes, *network.notes],
         "losses": [plain(vars(loss)) for loss in network.losses],
@@ -210,7 +206,6 @@ def compile_network(
     ternary: bool = False,
     seed: int = 0,
     activity: Mapping[str, float] | None = None,
-    hold_inputs: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Compiled:
     """Compile a network for a chip.
@@ -229,9 +224,6 @@ def compile_network(
         Of the placement; the same arguments give the same program.
     activity
         Expected flits a neuron and timestep of inputs and populations, for the placement; 0.1 where absent.
-    hold_inputs
-        Give every input value axons of its own, so that the host may hold constant inputs
-        (``meta["inputs_may_be_held"]`` says whether it may); equal weights of inputs then share nothing.
     progress
         Called with the name of each pass before it runs.
 
@@ -244,7 +236,6 @@ def compile_network(
         config,
         seed,
         dict(activity or {}),
-        hold_inputs=hold_inputs,
         calibration=calibration,
         weight_bits=weight_bits,
         ternary=ternary,
@@ -259,7 +250,6 @@ def compile_quantised(
     *,
     seed: int = 0,
     activity: Mapping[str, float] | None = None,
-    hold_inputs: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Compiled:
     """Compile a network that is in integers already: all passes but the first; see `compile_network`."""
@@ -267,7 +257,6 @@ def compile_quantised(
         config,
         seed,
         dict(activity or {}),
-        hold_inputs=hold_inputs,
         network=quantised.network,
         quantised=quantised,
     )

@@ -48,7 +48,8 @@ def quantise(
 ) -> QuantisedNetwork:
     """Bring a network to the integers of ``config``'s cores.
 
-    Every neuron has a weight scale of its own: its threshold, bias and membrane live in the same unit, and spikes are 1 whatever
+    Every neuron has a weight scale of its own: its threshold, bias and membrane live in the same unit, and spikes
+    are 1 whatever
     the scale. Nothing is drawn at random; ``seed`` is accepted so that passes share a signature.
 
     Parameters
@@ -66,7 +67,9 @@ def quantise(
     core = config.many_core.core
     bits = 2 if ternary else weight_bits or core.weight_bits
     if bits not in (core.weight_bits, 4, 2) or core.weight_bits % bits:
-        raise QuantiseError(f"weight_bits must be {core.weight_bits}, 4 or 2 on this chip, not {bits}")
+        raise QuantiseError(
+            f"weight_bits must be {core.weight_bits}, 4 or 2 on this chip, not {bits}"
+        )
     limit = 1 if ternary else (1 << (bits - 1)) - 1
     _check_calibration(network, calibration)
     activity = {} if calibration is None else run_float(network, calibration).activity
@@ -76,7 +79,9 @@ def quantise(
     sources = {item.name: _Source(np.full(item.size, q.scale), q.max_payload, q.signed)
                for item, q in zip(network.inputs, inputs, strict=True)}  # fmt: skip
     for population in network.populations:
-        sources[population.name] = _output(network, population, activity.get(population.name), core, signed, notes)
+        sources[population.name] = _output(
+            network, population, activity.get(population.name), core, signed, notes
+        )
     populations, projections = [], []
     for population in network.populations:
         made, rows = _population(
@@ -88,11 +93,21 @@ def quantise(
     order = {id(p): i for i, p in enumerate(network.projections)}
     projections.sort(key=lambda pair: order[id(pair[0])])
     quantised = QuantisedNetwork(
-        network, tuple(inputs), tuple(populations), tuple(q for _, q in projections), (), tuple(notes)
+        network,
+        tuple(inputs),
+        tuple(populations),
+        tuple(q for _, q in projections),
+        (),
+        tuple(notes),
     )
     losses = measure_losses(quantised, config, sources_scale(sources), calibration)
     return QuantisedNetwork(
-        network, quantised.inputs, quantised.populations, quantised.projections, losses, quantised.notes
+        network,
+        quantised.inputs,
+        quantised.populations,
+        quantised.projections,
+        losses,
+        quantised.notes,
     )
 
 
@@ -125,7 +140,9 @@ def _inputs(
     return made
 
 
-def _input(network: Network, item: Input, core: CoreConfig, values: Floats | None, notes: list[str]) -> QuantisedInput:
+def _input(
+    network: Network, item: Input, core: CoreConfig, values: Floats | None, notes: list[str]
+) -> QuantisedInput:
     high = (1 << core.activation_bits) - 1
     half = (1 << (core.activation_bits - 1)) - 1
     if values is None:
@@ -154,7 +171,10 @@ def _input(network: Network, item: Input, core: CoreConfig, values: Floats | Non
 
 
 def _may_be_negative(network: Network, name: str) -> bool:
-    return any(p.name == name and p.kind == NeuronKind.TABLE and p.activation == "tanh" for p in network.populations)
+    return any(
+        p.name == name and p.kind == NeuronKind.TABLE and p.activation == "tanh"
+        for p in network.populations
+    )
 
 
 def _signed_targets(network: Network, inputs: list[QuantisedInput]) -> dict[str, bool]:
@@ -180,7 +200,9 @@ def _output(
         return _Source(np.ones(population.size), min(population.max_spikes, most), False)
     if population.kind == NeuronKind.RELU:
         if activity is None:
-            notes.append(f"{population.name}: without calibration data activations are taken to reach 1")
+            notes.append(
+                f"{population.name}: without calibration data activations are taken to reach 1"
+            )
         largest = 1.0 if activity is None else max(float(activity.high.max(initial=0.0)), 1e-9)
         return _Source(np.full(population.size, largest / most), most, False)
     if population.kind == NeuronKind.TABLE:
@@ -209,13 +231,22 @@ def _population(
     made = []
     for projection, weight in zip(into, exact, strict=True):
         scaled = weight.copy()
-        scaled.data = np.clip(np.rint(weight.data / np.repeat(unit, np.diff(weight.indptr))), -limit, limit)
+        scaled.data = np.clip(
+            np.rint(weight.data / np.repeat(unit, np.diff(weight.indptr))), -limit, limit
+        )
         integer = scaled.astype(np.int32)
         integer.eliminate_zeros()
         made.append(
-            (projection, QuantisedProjection(projection.source, projection.target, integer, projection.delay))
+            (
+                projection,
+                QuantisedProjection(
+                    projection.source, projection.target, integer, projection.delay
+                ),
+            )
         )
-    return _parameters(population, unit, largest_sum, activity, sources, core, bits, axon_signed, notes), made
+    return _parameters(
+        population, unit, largest_sum, activity, sources, core, bits, axon_signed, notes
+    ), made
 
 
 def _row_max(size: int, exact: list[sparse.csr_array]) -> Floats:
@@ -242,7 +273,9 @@ def _units(population: Population, exact: list[sparse.csr_array], limit: int, bi
         grid = weight.data / np.repeat(power, np.diff(weight.indptr))
         rows = np.repeat(np.arange(population.size), np.diff(weight.indptr))
         np.maximum.at(off, rows, np.abs(grid - np.rint(grid)))
-    return np.where((off < 1e-9) & ~silent, power, base)  # weights on a grid of powers of two stay exact
+    return np.where(
+        (off < 1e-9) & ~silent, power, base
+    )  # weights on a grid of powers of two stay exact
 
 
 def _least_squares(base: Floats, exact: list[sparse.csr_array], limit: int) -> Floats:
@@ -273,7 +306,12 @@ def _largest_sum(
 
 
 def _fit_accumulator(
-    population: Population, unit: Floats, largest_sum: Floats, activity: Activity | None, core: CoreConfig, notes: list[str]
+    population: Population,
+    unit: Floats,
+    largest_sum: Floats,
+    activity: Activity | None,
+    core: CoreConfig,
+    notes: list[str],
 ) -> Floats:
     room = float((1 << (core.accumulator_bits - 1)) - 1)
     over = largest_sum > room
@@ -314,7 +352,9 @@ def _parameters(
         target = float(own.scale[0])
         table = None
         if population.kind == NeuronKind.TABLE:
-            reach = 8.0 if activity is None else max(float(activity.max_input.max(initial=0.0)), 1e-9)
+            reach = (
+                8.0 if activity is None else max(float(activity.max_input.max(initial=0.0)), 1e-9)
+            )
             target = reach / 127.0
             x = np.where(np.arange(256) < 128, np.arange(256), np.arange(256) - 256) * target
             table = np.rint(_FUNCTIONS[population.activation](x) / own.scale[0]).astype(np.int32)
@@ -354,24 +394,41 @@ def _parameters(
     )
 
 
-def _initial(values: Floats, decay: Floats, factor: Ints, step: Floats, one: float, top: int) -> Ints:
+def _initial(
+    values: Floats, decay: Floats, factor: Ints, step: Floats, one: float, top: int
+) -> Ints:
     """Return initial states whose first decay gives the rounded exact value: a bias that is to be cancelled is, exactly."""
     wanted = np.rint(values * decay / step)
-    made = np.where(factor > 0, np.rint(wanted * one / np.maximum(factor, 1)), np.rint(values / step))
+    made = np.where(
+        factor > 0, np.rint(wanted * one / np.maximum(factor, 1)), np.rint(values / step)
+    )
     return np.clip(made, -top - 1, top).astype(np.int64)
 
 
 def _membrane_shift(
-    population: Population, unit: Floats, largest_sum: Floats, activity: Activity | None, core: CoreConfig, notes: list[str]
+    population: Population,
+    unit: Floats,
+    largest_sum: Floats,
+    activity: Activity | None,
+    core: CoreConfig,
+    notes: list[str],
 ) -> int:
     """Return how many fractional bits the membrane has beyond a weight's unit: as many as its range leaves room for."""
     if activity is not None:
-        reach = MARGIN * np.maximum.reduce([np.abs(activity.low), np.abs(activity.high), activity.max_current])
+        reach = MARGIN * np.maximum.reduce(
+            [np.abs(activity.low), np.abs(activity.high), activity.max_current]
+        )
     else:
         gathered = np.minimum(_GATHERED, 1.0 / np.maximum(1.0 - population.decay_mem, 1e-9))
         gathered *= np.minimum(_GATHERED, 1.0 / np.maximum(1.0 - population.decay_syn, 1e-9))
         reach = largest_sum * unit * gathered
-    for values in (population.threshold, population.v_reset, population.v_init, population.i_init, population.bias):
+    for values in (
+        population.threshold,
+        population.v_reset,
+        population.v_init,
+        population.i_init,
+        population.bias,
+    ):
         reach = np.maximum(reach, 1.01 * np.abs(values))
     top = float((1 << (core.membrane_bits - 1)) - 1)
     largest = float(np.max(reach / unit, initial=1.0))

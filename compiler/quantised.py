@@ -20,7 +20,8 @@ class QuantisedPopulation:
     ``scale`` (neurons,) float64 is what one unit of the membrane (after ``i_shift``) is worth in the network's units:
     ``v = scale * v_mem``. ``output_scale`` (neurons,) float64 is what one unit of the output is worth: 1 for spikes, the
     activation's scale for RELU and TABLE, ``scale`` for integrators. ``bias``, ``v_threshold``, ``v_reset``, ``v_init``
-    and ``i_init`` are in membrane units. ``max_payload`` bounds the magnitude of one output value. ``axon_signed`` says that the axons of
+    and ``i_init`` are in membrane units. ``max_payload`` bounds the magnitude of one output value. ``axon_signed``
+    says that the axons of
     its cores read two's complement values. ``table`` is (256,) int32 for TABLE, else None.
     """
 
@@ -43,10 +44,12 @@ class QuantisedPopulation:
 
     @property
     def name(self) -> str:
+        """The population's name."""
         return self.source.name
 
     @property
     def size(self) -> int:
+        """Neurons."""
         return self.source.size
 
 
@@ -75,8 +78,10 @@ class QuantisedInput:
 class LayerLoss:
     """What quantisation cost one population.
 
-    ``weight_error`` and ``membrane_error`` are root mean square errors relative to the root mean square of the exact values
-    (the latter NaN without calibration data), ``output_mismatch`` the fraction of calibrated outputs that differ from the float network's.
+    ``weight_error`` and ``membrane_error`` are root mean square errors relative to the root mean square of the
+    exact values
+    (the latter NaN without calibration data), ``output_mismatch`` the fraction of calibrated outputs that differ
+    from the float network's.
     """
 
     name: str

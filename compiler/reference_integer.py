@@ -89,11 +89,15 @@ def run_integer(
     samples, timesteps, _ = payloads.shape
     states = {p.name: _State(quantised, p, config, samples) for p in quantised.populations}
     columns = np.cumsum([0, *(int(np.prod(item.shape)) for item in quantised.inputs)])
-    past: dict[str, dict[int, Ints]] = {item.name: {} for item in quantised.inputs} | {name: {} for name in states}
+    past: dict[str, dict[int, Ints]] = {item.name: {} for item in quantised.inputs} | {
+        name: {} for name in states
+    }
     reach = max((p.delay for p in quantised.projections), default=0) + 1
     names = quantised.network.outputs
     outputs = np.empty((samples, timesteps, quantised.network.output_size), dtype=np.int64)
-    kept = {name: np.empty((samples, timesteps, states[name].size), dtype=np.int64) for name in record}
+    kept = {
+        name: np.empty((samples, timesteps, states[name].size), dtype=np.int64) for name in record
+    }
     membranes = {name: np.empty_like(array) for name, array in kept.items()}
     for t in range(timesteps):
         for item, first, last in zip(quantised.inputs, columns, columns[1:], strict=False):
@@ -115,7 +119,11 @@ class _State:
     """A population's state; arrays are (neurons, samples)."""
 
     def __init__(
-        self, quantised: QuantisedNetwork, population: QuantisedPopulation, config: ChipConfig, samples: int
+        self,
+        quantised: QuantisedNetwork,
+        population: QuantisedPopulation,
+        config: ChipConfig,
+        samples: int,
     ) -> None:
         self.p = population
         self.core = config.many_core.core
@@ -124,7 +132,9 @@ class _State:
         for projection in quantised.projections:
             if projection.target == population.name:
                 weight = projection.weight
-                bound = float(abs(weight).sum(axis=1).max(initial=0)) * 2.0**self.core.activation_bits
+                bound = (
+                    float(abs(weight).sum(axis=1).max(initial=0)) * 2.0**self.core.activation_bits
+                )
                 exact = bound < 2.0**_EXACT_BITS
                 weight = weight.astype(np.float64 if exact else np.int64)
                 if exact and weight.nnz > 0.2 * np.prod(weight.shape):
@@ -139,7 +149,11 @@ class _State:
         for source, delay, weight, exact in self.incoming:
             if t - delay in past[source]:
                 values = past[source][t - delay]
-                total += (weight @ values.astype(np.float64)).astype(np.int64) if exact else weight @ values
+                total += (
+                    (weight @ values.astype(np.float64)).astype(np.int64)
+                    if exact
+                    else weight @ values
+                )
         i_in = (wrap(total, self.core.accumulator_bits) << self.p.i_shift) + self.p.bias[:, None]
         return self._respond(i_in)
 
@@ -153,18 +167,24 @@ class _State:
         if kind == NeuronKind.TABLE:
             assert p.table is not None
             self.v_mem = i_in
-            return p.table[saturate(scale_round(i_in, factor, p.requant_shift), 8) & 255].astype(np.int64)
+            return p.table[saturate(scale_round(i_in, factor, p.requant_shift), 8) & 255].astype(
+                np.int64
+            )
         if kind in (NeuronKind.CUBA_LIF, NeuronKind.CUBA_INTEGRATOR):
             decayed = scale_round(self.i_syn, p.decay_syn[:, None], core.decay_bits)
             i_in = self.i_syn = saturate(decayed + i_in, core.membrane_bits)
         if not p.source.spiking:
-            self.v_mem = saturate(scale_round(self.v_mem, factor, core.decay_bits) + i_in, core.membrane_bits)
+            self.v_mem = saturate(
+                scale_round(self.v_mem, factor, core.decay_bits) + i_in, core.membrane_bits
+            )
             return self.v_mem
         return self._spike(i_in)
 
     def _fires(self, membrane: Ints) -> NDArray[np.bool_]:
         threshold = self.p.v_threshold[:, None]
-        return membrane >= threshold if self.p.source.compare == Compare.GE else membrane > threshold
+        return (
+            membrane >= threshold if self.p.source.compare == Compare.GE else membrane > threshold
+        )
 
     def _spike(self, i_in: Ints) -> Ints:
         p, core, mode = self.p, self.core, self.p.source.reset_mode
@@ -185,7 +205,13 @@ class _State:
             v_next = u - output * threshold
         else:
             output = self._fires(u).astype(np.int64)
-            after = u - threshold if mode == ResetMode.SUBTRACT else v_reset if mode == ResetMode.VALUE else 0
+            after = (
+                u - threshold
+                if mode == ResetMode.SUBTRACT
+                else v_reset
+                if mode == ResetMode.VALUE
+                else 0
+            )
             v_next = u if delayed else saturate(np.where(output > 0, after, u), core.membrane_bits)
         self.v_mem = np.maximum(v_next, -threshold) if p.source.floor else v_next
         return output

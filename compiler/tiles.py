@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from .axons import FanIn, shared_columns
+from .axons import FanIn, equal_columns
 from .quantised import Ints
 
 _EXACT_BLOCKS = 512  # cuts of at most this many blocks are counted block by block
@@ -76,7 +76,7 @@ class CostModel:
         used = np.flatnonzero(np.diff(by_column.indptr))
         kept_class = np.zeros(0, dtype=np.int64)
         if len(used):
-            group = shared_columns(fan_in, by_column, used)
+            group = equal_columns(by_column, used)
             kept = np.lexsort((used, fan_in.payload[used], group))
             change = (np.diff(group[kept], prepend=-1) != 0) | (
                 np.diff(fan_in.payload[used][kept], prepend=-1) != 0

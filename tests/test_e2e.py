@@ -22,9 +22,16 @@ from spikeloom.sim.run import run_many_core
 from scipy import sparse
 
 SMALL = load_config("tiny").replace(
-    core={"axons": 20, "neurons": 13, "lanes": 4, "delay_slots": 9, "route_entries": 200}, network={"columns": 8, "rows": 6}
+    core={"axons": 20, "neurons": 13, "lanes": 4, "delay_slots": 9, "route_entries": 200},
+    network={"columns": 8, "rows": 6},
 )
-WIDE = {"weight_bits": 24, "activation_bits": 16, "accumulator_bits": 50, "membrane_bits": 52, "decay_bits": 26}
+WIDE = {
+    "weight_bits": 24,
+    "activation_bits": 16,
+    "accumulator_bits": 50,
+    "membrane_bits": 52,
+    "decay_bits": 26,
+}
 
 
 def dense(rng, targets, sources, density=0.7):
@@ -42,7 +49,11 @@ def random_network(seed: int) -> Network:
     for i, size in enumerate(sizes):
         last = i == len(sizes) - 1
         kinds = [NeuronKind.LIF, NeuronKind.CUBA_LIF]
-        kinds += [NeuronKind.INTEGRATOR, NeuronKind.CUBA_INTEGRATOR] if last else [NeuronKind.RELU, NeuronKind.TABLE]
+        kinds += (
+            [NeuronKind.INTEGRATOR, NeuronKind.CUBA_INTEGRATOR]
+            if last
+            else [NeuronKind.RELU, NeuronKind.TABLE]
+        )
         kind = NeuronKind(int(rng.choice(kinds)))
         many = kind == NeuronKind.LIF and rng.random() < 0.25
         timing = ResetTiming.SAME if many else ResetTiming(int(rng.integers(0, 2)))
@@ -50,14 +61,17 @@ def random_network(seed: int) -> Network:
             uniform_population(
                 f"p{i}", kind, (size,), decay_mem=rng.uniform(0.5, 1.0), decay_syn=rng.uniform(0.3, 0.9),
                 threshold=rng.uniform(0.4, 1.2, size), v_reset=rng.uniform(-0.2, 0.1), bias=rng.normal(0, 0.05, size),
-                v_init=rng.uniform(-0.1, 0.1), reset_mode=ResetMode.SUBTRACT if many else ResetMode(int(rng.integers(0, 4))),
+                v_init=rng.uniform(-0.1, 0.1), reset_mode=ResetMode.SUBTRACT if many else
+                ResetMode(int(rng.integers(0, 4))),
                 reset_timing=timing, compare=Compare.GE if many else Compare(int(rng.integers(0, 2))),
                 max_spikes=7 if many else 1, floor=bool(many), activation="tanh" if kind == NeuronKind.TABLE else "",
             )
         )  # fmt: skip
         for source in names if rng.random() < 0.5 else names[-1:]:
             columns = inputs[0].size if source == "in" else sizes[int(source[1])]
-            projections.append(Projection(source, f"p{i}", dense(rng, size, columns), int(rng.random() < 0.2)))
+            projections.append(
+                Projection(source, f"p{i}", dense(rng, size, columns), int(rng.random() < 0.2))
+            )
         if rng.random() < 0.5 and kind <= NeuronKind.CUBA_LIF and size <= 13:
             projections.append(Projection(f"p{i}", f"p{i}", dense(rng, size, size), 1))
         names.append(f"p{i}")
@@ -80,20 +94,27 @@ def run_both(network, config, values, **options):
 def test_the_chip_equals_the_integer_reference_on_random_networks(seed):
     network = random_network(seed)
     rng = np.random.default_rng(100 + seed)
-    values = rng.random((3, 6, network.inputs[0].size)) * (rng.random((3, 6, network.inputs[0].size)) < 0.5)
+    values = rng.random((3, 6, network.inputs[0].size)) * (
+        rng.random((3, 6, network.inputs[0].size)) < 0.5
+    )
     compiled, chip, reference = run_both(network, SMALL, values)
     assert chip.output_record.tolist() == reference.outputs.tolist()
     assert chip.first_spike.tolist() == reference.first.tolist()
     for population in network.populations:
         if population.kind not in (NeuronKind.RELU, NeuronKind.TABLE):
-            assert chip.probe_v_mem[population.name].tolist() == reference.membranes[population.name].tolist()
+            assert (
+                chip.probe_v_mem[population.name].tolist()
+                == reference.membranes[population.name].tolist()
+            )
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_wide_chip_gives_every_spike_of_the_float_network(seed):
     network = random_network(200 + seed)
     plain = tuple(
-        p if p.kind not in (NeuronKind.RELU, NeuronKind.TABLE) else replace(p, kind=NeuronKind.LIF, activation="")
+        p
+        if p.kind not in (NeuronKind.RELU, NeuronKind.TABLE)
+        else replace(p, kind=NeuronKind.LIF, activation="")
         for p in network.populations
     )
     network = replace(network, populations=plain)
@@ -105,7 +126,9 @@ def test_a_wide_chip_gives_every_spike_of_the_float_network(seed):
     if network.populations[-1].spiking:
         assert chip.output_record.tolist() == real.spikes.tolist()
     else:
-        scale = compile_network(network, SMALL.replace(core=WIDE), calibration=values).program.output_scale
+        scale = compile_network(
+            network, SMALL.replace(core=WIDE), calibration=values
+        ).program.output_scale
         assert np.allclose(chip.output_record * scale, real.spikes, atol=1e-4)
 
 
@@ -113,8 +136,12 @@ def test_a_wide_chip_gives_every_spike_of_the_float_network(seed):
 def test_exact_hits_of_the_threshold_are_decided_as_the_framework_does(compare):
     rng = np.random.default_rng(int(compare))
     weight = sparse.csr_array(rng.integers(-8, 12, (12, 10)) / 16.0)
-    population = uniform_population("p", NeuronKind.LIF, (12,), decay_mem=0.5, threshold=1.0, compare=compare)
-    network = Network((Input("in", (10,)),), (population,), (Projection("in", "p", weight),), ("p",))
+    population = uniform_population(
+        "p", NeuronKind.LIF, (12,), decay_mem=0.5, threshold=1.0, compare=compare
+    )
+    network = Network(
+        (Input("in", (10,)),), (population,), (Projection("in", "p", weight),), ("p",)
+    )
     values = (rng.random((20, 6, 10)) < 0.5).astype(float)
     other = replace(network, populations=(replace(population, compare=Compare(1 - compare)),))
     real = run_float(network, values).spikes
@@ -177,9 +204,13 @@ def test_the_python_functions_have_the_commands_shape(tmp_path):
     assert result.cycles_per_sample == again.cycles_per_sample
     assert result.accuracy is not None
     assert result.accuracy > 0.85
-    assert sum(v for k, v in result.energy_j.items() if k != "total") == pytest.approx(result.energy_j["total"])
+    assert sum(v for k, v in result.energy_j.items() if k != "total") == pytest.approx(
+        result.energy_j["total"]
+    )
     for decide in ("first", "membrane"):
-        other = spikeloom.run(compilation.program, data, timesteps=8, encode="direct", decide=decide)
+        other = spikeloom.run(
+            compilation.program, data, timesteps=8, encode="direct", decide=decide
+        )
         assert other.decide == decide
         assert len(other.predictions) == 40
     assert spikeloom.show(tmp_path / "net.chip").kind == "program"

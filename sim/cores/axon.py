@@ -31,18 +31,20 @@ def axon_add(
 
 @jit_inline
 def axon_hold(s: AxonState, c: int, a: int, payload: int, bits: int, is_signed: int) -> None:
-    """Set the held value of axon ``a``; 0 clears it."""
-    active = 1 if payload != 0 else 0
+    """Add a flit's payload to the held value of axon ``a``, which is inactive at 0."""
+    before = s.held_value[c, a] if s.held_active[c, a] != 0 else 0
+    value = axon_value_of(before + payload, bits, is_signed)
+    active = 1 if value != 0 else 0
     s.held_count[c] += active - s.held_active[c, a]
     s.held_active[c, a] = active
-    s.held_value[c, a] = axon_value_of(payload, bits, is_signed)
+    s.held_value[c, a] = value
 
 
 @jit
-def axon_walk(s: AxonState, c: int, slot: int) -> int:
+def axon_walk(s: AxonState, c: int, slot: int, bits: int, is_signed: int) -> int:
     """List the active axons of ``slot`` and their values, ascending, and empty the slot. Returns how many there are.
 
-    An axon with a value in the slot reads that, else its held value; one with neither is skipped.
+    An axon reads the sum of its value in the slot and its held value; one with neither is skipped.
     """
     count = 0
     if s.count[c, slot] == 0 and s.held_count[c] == 0:
@@ -50,7 +52,10 @@ def axon_walk(s: AxonState, c: int, slot: int) -> int:
     for a in range(s.active.shape[2]):
         if s.active[c, slot, a] != 0:
             s.walk_axon[count] = a
-            s.walk_value[count] = s.value[c, slot, a]
+            value = s.value[c, slot, a]
+            if s.held_active[c, a] != 0:
+                value = axon_value_of(value + s.held_value[c, a], bits, is_signed)
+            s.walk_value[count] = value
             s.active[c, slot, a] = 0
             count += 1
         elif s.held_active[c, a] != 0:

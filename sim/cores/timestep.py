@@ -106,7 +106,7 @@ def _compute(
             axon_skip(s.axon, c, slot)
             dendrite_skip(s.dendrite, c, slot)
             continue
-        active = axon_walk(s.axon, c, slot)
+        active = axon_walk(s.axon, c, slot, p.activation_bits, r[SIGNED])
         multiplied = dendrite_accumulate(s.dendrite, s.axon, g.weights, c, slot, active, neurons)
         outputs, limited = soma_update(
             p, g.soma, s.soma, s.sender, s.dendrite.accumulator, r, c, t == 0, neurons

@@ -71,7 +71,9 @@ class GoldenManyCore:
 
     def update(self, core: Core, k: int, first: bool) -> int:
         g, cfg, reg, c = self.g, self.chip.core, core.reg, core.c
-        values = dict(core.held) | core.axons.pop(k, {})
+        values = {a: v for a, v in core.held.items() if v}
+        for a, v in core.axons.pop(k, {}).items():
+            values[a] = self.axon_value(core, values.get(a, 0) + v)
         sums = core.sums.pop(k, {})
         if first:
             core.lfsr = reg["random_seed"]
@@ -239,7 +241,9 @@ class GoldenManyCore:
                     core, values.get(flit.target, 0) + flit.payload
                 )
             elif flit.kind == 1:
-                core.held[flit.target] = self.axon_value(core, flit.payload)
+                core.held[flit.target] = self.axon_value(
+                    core, core.held.get(flit.target, 0) + flit.payload
+                )
             else:
                 values = core.sums.setdefault(k + flit.delay, {})
                 values[flit.target] = values.get(flit.target, 0) + flit.payload
