@@ -51,6 +51,13 @@ CompareOption = Annotated[
     str | None, typer.Option(metavar="gt|ge", help="Fire above the threshold, or at it too.")
 ]
 DtOption = Annotated[float | None, typer.Option(metavar="SECONDS", help="Length of a timestep.")]
+BiasOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--recurrent-bias/--no-recurrent-bias",
+        help="Whether a recurrent transform's bias acts in the first timestep.",
+    ),
+]
 SeedOption = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TimestepsOption = Annotated[
@@ -81,6 +88,7 @@ def compile_command(
     reset_timing: TimingOption = None,
     compare: CompareOption = None,
     dt: DtOption = None,
+    recurrent_bias: BiasOption = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -113,6 +121,7 @@ def compile_command(
             reset_timing=reset_timing,
             compare=compare,
             dt=dt,
+            recurrent_bias=recurrent_bias,
             calibrate=calibrate,
             timesteps=timesteps,
             encode=encode,
@@ -149,6 +158,7 @@ def check_command(
     reset_timing: TimingOption = None,
     compare: CompareOption = None,
     dt: DtOption = None,
+    recurrent_bias: BiasOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say whether a network compiles: what is unsupported, assumed or lossy, what it asks and what there is."""
@@ -164,6 +174,7 @@ def check_command(
             reset_timing=reset_timing,
             compare=compare,
             dt=dt,
+            recurrent_bias=recurrent_bias,
         )
     if json:
         print_text(to_json(report.to_dict()))
@@ -268,13 +279,20 @@ def show_command(
     reset_timing: TimingOption = None,
     compare: CompareOption = None,
     dt: DtOption = None,
+    recurrent_bias: BiasOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show a preset, a network with its passes, a program, or a result."""
     from .show import show, to_json
 
     shown = show(
-        thing, convention=convention, reset=reset, reset_timing=reset_timing, compare=compare, dt=dt
+        thing,
+        convention=convention,
+        reset=reset,
+        reset_timing=reset_timing,
+        compare=compare,
+        dt=dt,
+        recurrent_bias=recurrent_bias,
     )
     if json:
         print_text(to_json(shown.to_dict()))

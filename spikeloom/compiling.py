@@ -97,6 +97,7 @@ def compile_nir(
     reset_timing: str | None = None,
     compare: str | None = None,
     dt: float | None = None,
+    recurrent_bias: bool | None = None,
     calibrate: str | Path | dict[str, NDArray[Any]] | None = None,
     timesteps: int | None = None,
     encode: str = "none",
@@ -113,8 +114,9 @@ def compile_nir(
         The .nir file.
     chip
         A preset's name, a YAML file, or a configuration.
-    convention, reset, reset_timing, compare, dt
-        How the file's neurons are to be read, see docs/conventions.md; None keeps what the convention says.
+    convention, reset, reset_timing, compare, dt, recurrent_bias
+        How the file's neurons are to be read, see `compiler.conventions.Convention`; None keeps its default.
+        ``recurrent_bias`` tells whether the bias of a recurrent transform acts in the first timestep.
     calibrate
         Samples that show the ranges of inputs and membranes: a data.npz or its arrays; ``timesteps`` and ``encode``
         say how they are
@@ -133,7 +135,7 @@ def compile_nir(
     """
     config = resolve_chip(chip)
     _tell(progress, "import")
-    loaded = _load(network, convention, reset, reset_timing, compare, dt)
+    loaded = load_nir(network, convention, reset, reset_timing, compare, dt, recurrent_bias)
     calibration = None
     if calibrate is not None:
         calibration = calibration_values(loaded, calibrate, timesteps, encode, seed)
@@ -164,6 +166,7 @@ def check(
     reset_timing: str | None = None,
     compare: str | None = None,
     dt: float | None = None,
+    recurrent_bias: bool | None = None,
     seed: int = 0,
 ) -> CheckReport:
     """Say whether a NIR file compiles for a chip, what is assumed or lossy, and the resources asked and had.
@@ -178,7 +181,7 @@ def check(
     if not Path(network).is_file():
         raise InputError(f"{network} does not exist or is no file; give a .nir file")
     try:
-        loaded = _load(network, convention, reset, reset_timing, compare, dt)
+        loaded = load_nir(network, convention, reset, reset_timing, compare, dt, recurrent_bias)
     except NetworkError as error:
         return CheckReport(name, config.name, (str(error),), (), {}, None)
     network_notes, stated = loaded.network.notes, loaded.network.convention
@@ -212,18 +215,26 @@ def calibration_values(
     ).unfolded()
 
 
-def _load(
+def load_nir(
     network: str | Path,
-    convention: str,
-    reset: str | None,
-    reset_timing: str | None,
-    compare: str | None,
-    dt: float | None,
+    convention: str = "auto",
+    reset: str | None = None,
+    reset_timing: str | None = None,
+    compare: str | None = None,
+    dt: float | None = None,
+    recurrent_bias: bool | None = None,
 ) -> Loaded:
+    """Read a NIR file to the compiler's normal form; the options are those of `compile_nir`."""
     if convention not in CONVENTIONS:
         raise InputError(f"convention must be one of {', '.join(CONVENTIONS)}, not {convention!r}")
     return load_with_records(
-        network, convention, reset=reset, reset_timing=reset_timing, compare=compare, dt=dt
+        network,
+        convention,
+        reset=reset,
+        reset_timing=reset_timing,
+        compare=compare,
+        dt=dt,
+        recurrent_bias_at_start=recurrent_bias,
     )
 
 
@@ -254,5 +265,6 @@ __all__ = [
     "PassReport",
     "check",
     "compile_nir",
+    "load_nir",
     "resolve_chip",
 ]

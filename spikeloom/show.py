@@ -12,7 +12,7 @@ from .chip.config import ChipConfig, load_config, preset_names
 from .chip.packet import FlitLayout
 from .chip.program import ManyCoreProgram
 from .chip.program_file import load_program
-from .compiler.frontend import load_with_records
+from .compiling import load_nir
 from .errors import InputError
 from .reports.result import RunResult, load_result
 
@@ -108,8 +108,7 @@ def _show_config(config: ChipConfig) -> Shown:
 
 
 def _show_network(path: Path, convention: dict[str, Any]) -> Shown:
-    producer = convention.pop("convention", "auto")
-    loaded = load_with_records(path, producer, **convention)
+    loaded = load_nir(path, **convention)
     passes = [("pass", "what it did")]
     for record in loaded.passes:
         passes.append((record.name, record.summary))
@@ -167,7 +166,7 @@ def _show_program(program: ManyCoreProgram, name: str) -> Shown:
     ]
     facts += [("note", str(note)) for note in program.meta.get("notes", [])]
     passes = [("pass", "what it did")]
-    passes += [(str(k), str(v)) for k, v in dict(program.meta.get("passes", {})).items()]
+    passes += [(item["name"], item["summary"]) for item in program.meta.get("passes", [])]
     loss = [("layer", "what", "value")]
     loss += [
         (item.name, k, f"{v:.4g}" if isinstance(v, float) else str(v))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from spikeloom.chip.config import load_config, preset_names
+from spikeloom.chip.config import config_schema, load_config, preset_names
 from spikeloom.chip.events import CHIP_EVENTS, CORE_EVENTS, ROUTER_EVENTS
 from spikeloom.chip.packet import FlitLayout
 from spikeloom.chip.program import CORE_REGISTERS, NEURON_MEMORIES
+from spikeloom.reports.result import result_schema
 
 TOP = Path(__file__).resolve().parent.parent
 FOLDERS = ("chip", "models", "compiler", "sim", "reports")
@@ -165,3 +167,9 @@ def test_documents_name_no_places_of_a_machine():
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"(?<![\w.])/(?:work|root|home|tmp)/", text), name_of(path)
+
+
+@pytest.mark.parametrize(("name", "schema"), [("chip", config_schema()), ("result", result_schema())])
+def test_published_schemas_are_those_of_the_code(name, schema):
+    stored = json.loads((TOP / f"docs/schema/{name}.json").read_text(encoding="utf-8"))
+    assert stored == schema, "run python docs/schema/make.py"

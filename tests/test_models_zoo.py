@@ -120,7 +120,7 @@ def test_neurons_follow_the_convention(name: str) -> None:
     for node in neurons:
         assert node.tau.dtype == np.float32
         np.testing.assert_allclose(1 - DT_S / node.tau, record_of(name)["beta"], rtol=1e-6)
-        np.testing.assert_allclose(node.r * DT_S / node.tau, 1, rtol=1e-6)
+        assert np.all(node.r == 1)
         assert np.all(node.v_threshold == 1)
         assert not np.any(node.v_leak)
         assert not np.any(node.v_reset)

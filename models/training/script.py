@@ -25,7 +25,7 @@ DT_S = 1e-4  # seconds a timestep lasts in the files; only its ratio to tau matt
 # How a reader must interpret the files; NIR itself states neither the step nor the reset's timing.
 CONVENTION = {
     "dt": DT_S,
-    "update": "v = beta*v + i with beta = 1 - dt/tau and input gain r*dt/tau = 1 (Euler)",
+    "update": "v = beta*v + (1 - beta)*i with beta = 1 - dt/tau and r = 1 (Euler)",
     "compare": ">",
     "reset": "value",
     "reset_timing": "same step",
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 def lif_node(shape: tuple[int, ...]) -> nir.LIF:
-    """Return the NIR node of `run_lif`: beta = 1 - dt/tau, and an input gain r dt/tau of 1."""
+    """Return the NIR node of `run_lif`: beta = 1 - dt/tau; its input gain, 1 - beta, is made up for in `to_current`."""
     tau_s = DT_S / (1.0 - BETA)
 
     def full(value: float) -> np.ndarray:
@@ -47,16 +47,19 @@ def lif_node(shape: tuple[int, ...]) -> nir.LIF:
 
     return nir.LIF(
         tau=full(tau_s),
-        r=full(tau_s / DT_S),
+        r=full(1.0),
         v_leak=full(0.0),
         v_threshold=full(V_THRESHOLD),
         v_reset=full(0.0),
     )
 
 
-def to_array(tensor: torch.Tensor) -> np.ndarray:
-    """Return a parameter as a float32 array."""
-    return tensor.detach().numpy().astype(np.float32)
+def to_current(tensor: torch.Tensor) -> np.ndarray:
+    """Return weights or biases as a float32 array, divided by the input gain 1 - beta: exact, since it is a power of 2.
+
+    With r = 1 the file looks like no framework's export, so that nobody reads it by another convention unasked.
+    """
+    return (tensor.detach().numpy() / (1.0 - BETA)).astype(np.float32)
 
 
 def chain(nodes: dict[str, nir.NIRNode]) -> nir.NIRGraph:

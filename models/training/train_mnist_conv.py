@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .common import Recipe, Response, apply_per_timestep, run_lif
-from .script import chain, lif_node, run_script, to_array
+from .script import chain, lif_node, run_script, to_current
 
 # 28 -> 12 -> 4 pixels a side without padding; fan-in 25, 8*25 = 200 and 15*16 = 240, all below 250,
 # so that no neuron of the network needs more axons than one core has.
@@ -61,10 +61,12 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 def _conv_node(layer: nn.Conv2d, side: int) -> nir.Conv2d:
     """Return a layer on a square image of `side` pixels as a NIR node."""
-    bias = np.zeros(layer.out_channels, np.float32) if layer.bias is None else to_array(layer.bias)
+    bias = (
+        np.zeros(layer.out_channels, np.float32) if layer.bias is None else to_current(layer.bias)
+    )
     return nir.Conv2d(
         input_shape=(side, side),
-        weight=to_array(layer.weight),
+        weight=to_current(layer.weight),
         stride=STRIDE,
         padding=0,
         dilation=1,
@@ -84,7 +86,7 @@ def to_nir(network: MnistConv) -> nir.NIRGraph:
             "conv2": _conv_node(network.conv2, SIDE_1),
             "lif2": lif_node((CHANNELS_2, SIDE_2, SIDE_2)),
             "flatten": nir.Flatten(input_type={"input": maps}, start_dim=0, end_dim=-1),
-            "fc": nir.Affine(to_array(network.output.weight), to_array(network.output.bias)),
+            "fc": nir.Affine(to_current(network.output.weight), to_current(network.output.bias)),
             "lif3": lif_node((10,)),
             "output": nir.Output(output_type={"output": np.array([10])}),
         }

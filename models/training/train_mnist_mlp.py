@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .common import Recipe, Response, apply_per_timestep, run_lif
-from .script import chain, lif_node, run_script, to_array
+from .script import chain, lif_node, run_script, to_current
 
 HIDDEN = 128
 RECIPE = Recipe()
@@ -37,9 +37,9 @@ def to_nir(network: MnistMlp) -> nir.NIRGraph:
         {
             "input": nir.Input(input_type={"input": image}),
             "flatten": nir.Flatten(input_type={"input": image}, start_dim=0, end_dim=-1),
-            "fc1": nir.Affine(to_array(network.hidden.weight), to_array(network.hidden.bias)),
+            "fc1": nir.Affine(to_current(network.hidden.weight), to_current(network.hidden.bias)),
             "lif1": lif_node((HIDDEN,)),
-            "fc2": nir.Affine(to_array(network.output.weight), to_array(network.output.bias)),
+            "fc2": nir.Affine(to_current(network.output.weight), to_current(network.output.bias)),
             "lif2": lif_node((10,)),
             "output": nir.Output(output_type={"output": np.array([10])}),
         }
