@@ -32,45 +32,67 @@ RANDOM_SEED = REGISTER_INDEX["random_seed"]
 
 @jit
 def soma_update(
-    p: Params, g: SomaMemory, s: SomaState, outbox: SenderState, sums: Array, r: Array, c: int, is_first: bool,
-    neurons: int
-) -> tuple[int, int]:  # fmt: skip
+    p: Params,
+    g: SomaMemory,
+    s: SomaState,
+    outbox: SenderState,
+    sums: Array,
+    r: Array,
+    c: int,
+    is_first: bool,
+    neurons: int,
+) -> tuple[int, int]:
     """Update neurons 0 .. ``neurons`` - 1 of core ``c`` in order, by the rules of chip/arithmetic.py.
 
     ``sums`` (neurons,) are the dendrite's accumulators, ``r`` the core's registers. ``is_first`` marks the core's
-    first update in a
-    sample, which starts from ``v_init`` and ``i_init``. Outputs that are not 0 and have routes go to the outbox.
-    Returns how many outputs were not 0, and how many neurons' states stand at a limit.
+    first update in a sample, which starts from ``v_init`` and ``i_init``. Outputs that are not 0 and have routes go
+    to the outbox. Returns how many outputs were not 0, and how many neurons' states stand at a limit.
     """
     kind = r[KIND]
-    if is_first:
-        s.lfsr[c] = r[RANDOM_SEED]
-        for n in range(neurons):
-            s.v_mem[c, n] = g.v_init[c, n]
-            s.i_syn[c, n] = g.i_init[c, n]
-            s.refractory_left[c, n] = 0
-    outputs = 0
     limited = 0
+    if kind == 6:  # PARTIAL
+        for n in range(neurons):
+            s.output[n] = _wrap(sums[n], p.accumulator_bits)
+    elif kind == 4 or kind == 5:  # RELU, TABLE
+        _activate(p, g, s.output, sums, r, c, neurons)
+    else:
+        if is_first:
+            s.lfsr[c] = r[RANDOM_SEED]
+            s.v_mem[c, :neurons] = g.v_init[c, :neurons]
+            s.i_syn[c, :neurons] = g.i_init[c, :neurons]
+            s.refractory_left[c, :neurons] = 0
+        limited = _update_membranes(p, g, s, sums, r, c, neurons)
+    outputs = 0
     place = 0
+    output, routes, box_neuron, box_payload = (
+        s.output,
+        g.route_count[c],
+        outbox.neuron[c],
+        outbox.payload[c],
+    )
     for n in range(neurons):
-        payload = _wrap(sums[n], p.accumulator_bits)
-        if kind != 6:  # not PARTIAL
-            i_in = (payload << r[I_SHIFT]) + g.bias[c, n]
-            if kind == 4:  # RELU
-                payload = _requantise(i_in, g.decay_mem[c, n], r[REQUANT_SHIFT], p.activation_bits)
-            elif kind == 5:  # TABLE
-                payload = int(g.table[c, _table_index(i_in, g.decay_mem[c, n], r[REQUANT_SHIFT])])
-            else:
-                payload, at_limit = _membrane_update(p, g, s, r, c, n, i_in)
-                limited += at_limit
-        if payload != 0:
+        if output[n] != 0:
             outputs += 1
-            if g.route_count[c, n] != 0:
-                outbox.neuron[c, place] = n
-                outbox.payload[c, place] = payload
+            if routes[n] != 0:
+                box_neuron[place] = n
+                box_payload[place] = output[n]
                 place += 1
     outbox.count[c] = place
     return outputs, limited
+
+
+@jit
+def _activate(
+    p: Params, g: SomaMemory, output: Array, sums: Array, r: Array, c: int, neurons: int
+) -> None:
+    """Turn sums into activations: requantised and clipped at 0, or looked up."""
+    bias, factor = g.bias[c], g.decay_mem[c]
+    for n in range(neurons):
+        i_in = (_wrap(sums[n], p.accumulator_bits) << r[I_SHIFT]) + bias[n]
+        if r[KIND] == 4:  # RELU
+            output[n] = _requantise(i_in, factor[n], r[REQUANT_SHIFT], p.activation_bits)
+        else:  # TABLE
+            output[n] = g.table[c, _table_index(i_in, factor[n], r[REQUANT_SHIFT])]
 
 
 @jit
@@ -79,48 +101,59 @@ def _at_limit(value: int, bits: int) -> int:
     return 1 if value == top or value == -top - 1 else 0
 
 
+# Rows and registers are taken out of their tuples before the loop: measured 5 times as fast as reading them inside.
 @jit
-def _membrane_update(
-    p: Params, g: SomaMemory, s: SomaState, r: Array, c: int, n: int, i_in: int
-) -> tuple[int, int]:
-    """Update one neuron that has a membrane. Returns its output, and 1 if a state stands at its limit."""
-    kind = r[KIND]
-    at_limit = 0
-    if s.refractory_left[c, n] > 0:
-        s.refractory_left[c, n] -= 1
-        return 0, 0
-    if kind == 1 or kind == 3:  # CUBA_LIF, CUBA_INTEGRATOR
-        i_syn = _scale_round(s.i_syn[c, n], g.decay_syn[c, n], p.decay_bits) + i_in
-        i_in = _saturate(i_syn, p.membrane_bits)
-        at_limit = _at_limit(i_in, p.membrane_bits)
-        s.i_syn[c, n] = i_in
-    threshold = g.v_threshold[c, n]
-    if r[RANDOM_MASK] != 0:
-        s.lfsr[c] = _lfsr_next(s.lfsr[c])
-        threshold += s.lfsr[c] & r[RANDOM_MASK]
-    spiking = kind <= 1
+def _update_membranes(
+    p: Params, g: SomaMemory, s: SomaState, sums: Array, r: Array, c: int, neurons: int
+) -> int:
+    """Update neurons that have a membrane. Returns how many leave a state at its limit."""
+    decay_bits, membrane_bits, accumulator_bits = p.decay_bits, p.membrane_bits, p.accumulator_bits
+    v_mem, i_syn, refractory_left, output = s.v_mem[c], s.i_syn[c], s.refractory_left[c], s.output
+    v_threshold, v_reset, bias = g.v_threshold[c], g.v_reset[c], g.bias[c]
+    decay_mem, decay_syn = g.decay_mem[c], g.decay_syn[c]
+    i_shift, reset_mode, compare, max_spikes = r[I_SHIFT], r[RESET_MODE], r[COMPARE], r[MAX_SPIKES]
+    has_floor, refractory, random_mask = r[FLOOR] == 1, r[REFRACTORY], r[RANDOM_MASK]
+    spiking = r[KIND] <= 1  # LIF, CUBA_LIF
+    current_based = r[KIND] == 1 or r[KIND] == 3  # CUBA_LIF, CUBA_INTEGRATOR
     timing = r[RESET_TIMING] if spiking else 0
-    u = _integrate(
-        s.v_mem[c, n], i_in, g.decay_mem[c, n], threshold, g.v_reset[c, n], r[RESET_MODE], timing, r[COMPARE],
-        p.decay_bits, p.membrane_bits,
-    )  # fmt: skip
-    at_limit |= _at_limit(u, p.membrane_bits)
-    if not spiking:
-        s.v_mem[c, n] = u
-        return u, at_limit
-    v_next = u
-    if r[MAX_SPIKES] > 1:
-        payload = _spike_count(u, threshold, r[MAX_SPIKES])
-        v_next = u - payload * threshold
-    else:
-        payload = 1 if _fires(u, threshold, r[COMPARE]) else 0
-        if payload == 1 and timing == 0:
-            v_next = _saturate(
-                _reset_same(u, threshold, g.v_reset[c, n], r[RESET_MODE]), p.membrane_bits
-            )
-    if r[FLOOR] == 1:
-        v_next = max(v_next, -threshold)
-    s.v_mem[c, n] = v_next
-    if payload != 0:
-        s.refractory_left[c, n] = r[REFRACTORY]
-    return payload, at_limit
+    lfsr = s.lfsr[c]
+    limited = 0
+    for n in range(neurons):
+        output[n] = 0
+        if refractory_left[n] > 0:
+            refractory_left[n] -= 1
+            continue
+        at_limit = 0
+        i_in = (_wrap(sums[n], accumulator_bits) << i_shift) + bias[n]
+        if current_based:
+            i_in = _saturate(_scale_round(i_syn[n], decay_syn[n], decay_bits) + i_in, membrane_bits)
+            at_limit = _at_limit(i_in, membrane_bits)
+            i_syn[n] = i_in
+        threshold = v_threshold[n]
+        if random_mask != 0:
+            lfsr = _lfsr_next(lfsr)
+            threshold += lfsr & random_mask
+        u = _integrate(
+            v_mem[n], i_in, decay_mem[n], threshold, v_reset[n], reset_mode, timing, compare, decay_bits, membrane_bits
+        )  # fmt: skip
+        limited += at_limit | _at_limit(u, membrane_bits)
+        v_next = u
+        payload = u
+        if spiking:
+            if max_spikes > 1:
+                payload = _spike_count(u, threshold, max_spikes)
+                v_next = u - payload * threshold
+            else:
+                payload = 1 if _fires(u, threshold, compare) else 0
+                if payload == 1 and timing == 0:
+                    v_next = _saturate(
+                        _reset_same(u, threshold, v_reset[n], reset_mode), membrane_bits
+                    )
+            if has_floor:
+                v_next = max(v_next, -threshold)
+            if payload != 0:
+                refractory_left[n] = refractory
+        v_mem[n] = v_next
+        output[n] = payload
+    s.lfsr[c] = lfsr
+    return limited

@@ -116,6 +116,7 @@ class SomaState(NamedTuple):
     i_syn: Array  # c, n
     refractory_left: Array  # c, n
     lfsr: Array  # c
+    output: Array  # n: of the core at work
 
 
 class SenderState(NamedTuple):
@@ -296,6 +297,7 @@ def new_state(program: ManyCoreProgram) -> State:
             i_syn=zeros(count, neurons),
             refractory_left=zeros(count, neurons),
             lfsr=zeros(count),
+            output=zeros(neurons),
         ),
         sender=SenderState(
             neuron=zeros(count, neurons),
