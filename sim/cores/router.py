@@ -10,25 +10,19 @@ LOCAL, NORTH, EAST, SOUTH, WEST = range(5)
 
 
 @jit_inline
-def router_output(r: int, word: int, columns: int) -> int:
+def router_output(s: RouterState, r: int, word: int) -> int:
     """Return the output that a flit asks for at router ``r``: X first, then Y, then the core; row -1 is the host."""
     x = word & X_MASK
     y = ((word >> Y_SHIFT) & Y_MASK) - 1
-    here_x = r % columns
-    here_y = r // columns
-    if x > here_x:
-        return EAST
-    if x < here_x:
-        return WEST
-    if y > here_y:
-        return SOUTH
-    if y < here_y:
-        return NORTH
+    if x != s.x[r]:
+        return EAST if x > s.x[r] else WEST
+    if y != s.y[r]:
+        return SOUTH if y > s.y[r] else NORTH
     return LOCAL
 
 
 @jit_inline
-def fifo_push(s: RouterState, columns: int, r: int, port: int, word: int, payload: int) -> None:
+def fifo_push(s: RouterState, r: int, port: int, word: int, payload: int) -> None:
     """Append a flit to an input FIFO that has room."""
     depth = s.word.shape[2]
     count = s.fill[r, port]
@@ -39,7 +33,7 @@ def fifo_push(s: RouterState, columns: int, r: int, port: int, word: int, payloa
     s.payload[r, port, place] = payload
     s.fill[r, port] = count + 1
     if count == 0:
-        s.asks[r, port] = router_output(r, word, columns)
+        s.asks[r, port] = router_output(s, r, word)
     if s.listed[r] == 0:
         s.listed[r] = 1
         s.busy_list[s.busy_count[0]] = r
@@ -48,7 +42,7 @@ def fifo_push(s: RouterState, columns: int, r: int, port: int, word: int, payloa
 
 
 @jit_inline
-def fifo_pop(s: RouterState, columns: int, r: int, port: int) -> None:
+def fifo_pop(s: RouterState, r: int, port: int) -> None:
     """Remove the first flit of an input FIFO."""
     first = s.first[r, port] + 1
     if first == s.word.shape[2]:
@@ -56,7 +50,7 @@ def fifo_pop(s: RouterState, columns: int, r: int, port: int) -> None:
     s.first[r, port] = first
     s.fill[r, port] -= 1
     if s.fill[r, port] != 0:
-        s.asks[r, port] = router_output(r, s.word[r, port, first], columns)
+        s.asks[r, port] = router_output(s, r, s.word[r, port, first])
     s.busy[r] -= 1
 
 
@@ -65,43 +59,43 @@ def router_decide(s: RouterState, columns: int) -> int:
     """Decide this cycle's transfers from the state at its start. Returns their number; they stand in ``moves``.
 
     Each output takes the asking input that comes first at or after its turn, if the FIFO behind it has room
-    (``ready`` is its
-    registered occupancy below the depth); the turn then goes to the input after the one served. Outputs to a core or to
-    the host are always ready.
+    (``ready`` is its registered occupancy below the depth); the turn then goes to the input after the one served.
+    Outputs to a core or to the host are always ready.
     """
     depth = s.word.shape[2]
-    moves = 0
+    fill, asks, turn, moves = s.fill, s.asks, s.turn, s.moves
+    count = 0
     for i in range(s.busy_count[0]):
         r = s.busy_list[i]
         asked = 0
         for port in range(5):
-            if s.fill[r, port] != 0:
-                asked |= 1 << (s.asks[r, port] * 5 + port)
+            if fill[r, port] != 0:
+                asked |= 1 << (asks[r, port] * 5 + port)
         for output in range(5):
             asking = (asked >> (output * 5)) & 31
             if asking == 0:
                 continue
             if output == NORTH:
-                ready = r < columns or s.fill[r - columns, SOUTH] < depth
+                ready = r < columns or fill[r - columns, SOUTH] < depth
             elif output == EAST:
-                ready = s.fill[r + 1, WEST] < depth
+                ready = fill[r + 1, WEST] < depth
             elif output == SOUTH:
-                ready = s.fill[r + columns, NORTH] < depth
+                ready = fill[r + columns, NORTH] < depth
             elif output == WEST:
-                ready = s.fill[r - 1, EAST] < depth
+                ready = fill[r - 1, EAST] < depth
             else:
                 ready = True
             if not ready:
                 continue
-            port = s.turn[r, output]
+            port = turn[r, output]
             while (asking >> port) & 1 == 0:
                 port = port + 1 if port < 4 else 0
-            s.turn[r, output] = port + 1 if port < 4 else 0
-            s.moves[moves, 0] = r
-            s.moves[moves, 1] = port
-            s.moves[moves, 2] = output
-            moves += 1
-    return moves
+            turn[r, output] = port + 1 if port < 4 else 0
+            moves[count, 0] = r
+            moves[count, 1] = port
+            moves[count, 2] = output
+            count += 1
+    return count
 
 
 @jit_inline

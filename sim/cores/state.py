@@ -134,6 +134,8 @@ class SenderState(NamedTuple):
 class RouterState(NamedTuple):
     """Input FIFOs and arbiters; r router, p port."""
 
+    x: Array  # r: column of the mesh
+    y: Array  # r: row
     word: Array  # r, p, place
     payload: Array  # r, p, place
     first: Array  # r, p
@@ -309,6 +311,8 @@ def new_state(program: ManyCoreProgram) -> State:
             order=zeros(count),
         ),
         router=RouterState(
+            x=np.arange(routers) % mesh.columns,
+            y=np.arange(routers) // mesh.columns,
             word=zeros(routers, ports, mesh.fifo_depth),
             payload=zeros(routers, ports, mesh.fifo_depth),
             first=zeros(routers, ports),

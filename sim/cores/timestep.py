@@ -224,9 +224,7 @@ def _exchange(
                     continue
                 r = g.host.router[port]
                 if router.fill[r, WEST] < depth:
-                    fifo_push(
-                        router, columns, r, WEST, host.word[port, place], host.payload[port, place]
-                    )
+                    fifo_push(router, r, WEST, host.word[port, place], host.payload[port, place])
                     host.next[port] = place + 1
                     host_left -= 1
                 else:
@@ -237,7 +235,7 @@ def _exchange(
             r = registers[c, Y] * columns + registers[c, X]
             if router.fill[r, LOCAL] < depth:
                 payload = sender.payload[c, sender.next[c]]
-                fifo_push(router, columns, r, LOCAL, sender_flit(g.routes, sender, c), payload)
+                fifo_push(router, r, LOCAL, sender_flit(g.routes, sender, c), payload)
                 core_counters[c, FLITS_SENT] += 1
                 if not sender_advance(g.routes, sender, c):
                     sender.order[i] = sender.order[first]
@@ -250,7 +248,7 @@ def _exchange(
             r, port, output = router.moves[i, 0], router.moves[i, 1], router.moves[i, 2]
             place = router.first[r, port]
             word, payload = router.word[r, port, place], router.payload[r, port, place]
-            fifo_pop(router, columns, r, port)
+            fifo_pop(router, r, port)
             router_counters[r, output] += 1
             if output == LOCAL:
                 c = g.core_at[r]
@@ -277,13 +275,13 @@ def _exchange(
                                 axon, c, target, payload, p.activation_bits, registers[c, SIGNED]
                             )
             elif output == EAST:
-                fifo_push(router, columns, r + 1, WEST, word, payload)
+                fifo_push(router, r + 1, WEST, word, payload)
             elif output == SOUTH:
-                fifo_push(router, columns, r + columns, NORTH, word, payload)
+                fifo_push(router, r + columns, NORTH, word, payload)
             elif output == WEST:
-                fifo_push(router, columns, r - 1, EAST, word, payload)
+                fifo_push(router, r - 1, EAST, word, payload)
             elif r >= columns:
-                fifo_push(router, columns, r - columns, SOUTH, word, payload)
+                fifo_push(router, r - columns, SOUTH, word, payload)
             else:
                 _receive_at_host(p, g.host, q, sample, k, r, word, payload)
         for i in range(moves):
