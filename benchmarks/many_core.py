@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,9 @@ def full_mesh32(folder: Path) -> None:
               "weight_mode_bits": 8, "max_spikes": 1, "depth": 1}  # fmt: skip
     for name, value in values.items():
         registers[:, REGISTER_INDEX[name]] = value
-    memories = {name: np.zeros((count, core.neurons), dtype=np.int64) for name in NEURON_MEMORIES}
+    memories: dict[str, Any] = {
+        name: np.zeros((count, core.neurons), dtype=np.int64) for name in NEURON_MEMORIES
+    }
     memories["v_threshold"][:] = 300
     memories["decay_mem"][:] = 3686
     memories["route_base"][:] = np.arange(core.neurons)

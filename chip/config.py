@@ -25,23 +25,31 @@ class _Model(BaseModel):
 class CoreConfig(_Model):
     """One hybrid core: its sizes and widths."""
 
-    axons: int = Field(16, ge=1, le=4096, description="inputs of a core")
-    neurons: int = Field(16, ge=1, le=4096, description="neurons of a core")
-    lanes: int = Field(4, ge=1, le=256, description="weights of full width read a cycle")
+    axons: int = Field(default=16, ge=1, le=4096, description="inputs of a core")
+    neurons: int = Field(default=16, ge=1, le=4096, description="neurons of a core")
+    lanes: int = Field(default=4, ge=1, le=256, description="weights of full width read a cycle")
     delay_slots: int = Field(
-        4,
+        default=4,
         ge=2,
         le=64,
         description="timesteps that the axon and sum rings hold; delays reach slots - 1",
     )
-    weight_bits: int = Field(8, ge=2, le=32, description="bits of a signed weight, unpacked")
-    activation_bits: int = Field(8, ge=2, le=24, description="bits of an axon's value")
-    accumulator_bits: int = Field(24, ge=8, le=60, description="bits of a sum of products")
-    membrane_bits: int = Field(24, ge=8, le=60, description="bits of membrane and synaptic current")
-    decay_bits: int = Field(12, ge=4, le=30, description="fractional bits of a decay factor")
-    route_entries: int = Field(64, ge=1, le=1 << 20, description="words of the routing memory")
+    weight_bits: int = Field(
+        default=8, ge=2, le=32, description="bits of a signed weight, unpacked"
+    )
+    activation_bits: int = Field(default=8, ge=2, le=24, description="bits of an axon's value")
+    accumulator_bits: int = Field(default=24, ge=8, le=60, description="bits of a sum of products")
+    membrane_bits: int = Field(
+        default=24, ge=8, le=60, description="bits of membrane and synaptic current"
+    )
+    decay_bits: int = Field(
+        default=12, ge=4, le=30, description="fractional bits of a decay factor"
+    )
+    route_entries: int = Field(
+        default=64, ge=1, le=1 << 20, description="words of the routing memory"
+    )
     pipeline_stages: int = Field(
-        4,
+        default=4,
         ge=4,
         le=16,
         description="cycles from a weight's address to its product in the accumulator",
@@ -66,14 +74,14 @@ class CoreConfig(_Model):
 class NetworkOnChipConfig(_Model):
     """The mesh of routers, and where the host is attached to it."""
 
-    columns: int = Field(2, ge=1, le=64, description="cores in x")
-    rows: int = Field(2, ge=1, le=64, description="cores in y")
-    fifo_depth: int = Field(4, ge=1, le=64, description="flits that a router input holds")
+    columns: int = Field(default=2, ge=1, le=64, description="cores in x")
+    rows: int = Field(default=2, ge=1, le=64, description="cores in y")
+    fifo_depth: int = Field(default=4, ge=1, le=64, description="flits that a router input holds")
     host_rows: tuple[int, ...] = Field(
-        (0,), description="rows whose western edge takes flits from the host"
+        default=(0,), description="rows whose western edge takes flits from the host"
     )
     host_columns: tuple[int, ...] = Field(
-        (0,), description="columns whose northern edge gives flits to the host"
+        default=(0,), description="columns whose northern edge gives flits to the host"
     )
 
     @model_validator(mode="after")
@@ -97,7 +105,7 @@ class TimestepConfig(_Model):
     """How a timestep ends: adaptive (when all is quiet) or after a fixed period."""
 
     mode: Literal["adaptive", "fixed"] = "adaptive"
-    period_cycles: int = Field(5050, ge=1, description="length of a timestep in fixed mode")
+    period_cycles: int = Field(default=5050, ge=1, description="length of a timestep in fixed mode")
 
 
 class ManyCoreConfig(_Model):
@@ -106,7 +114,9 @@ class ManyCoreConfig(_Model):
     core: CoreConfig = CoreConfig()
     network: NetworkOnChipConfig = NetworkOnChipConfig()
     timestep: TimestepConfig = TimestepConfig()
-    signatures: bool = Field(True, description="registers that absorb every transfer into a CRC")
+    signatures: bool = Field(
+        default=True, description="registers that absorb every transfer into a CRC"
+    )
 
     @property
     def core_count(self) -> int:
@@ -166,7 +176,7 @@ class ChipConfig(_Model):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
     clock_hz: float = Field(gt=0, le=1e11, description="cycles a second")
     node_nm: int = Field(
-        28, ge=3, le=250, description="technology node that energy and area refer to"
+        default=28, ge=3, le=250, description="technology node that energy and area refer to"
     )
     many_core: ManyCoreConfig = ManyCoreConfig()
 

@@ -175,8 +175,9 @@ def _assemble(archive: zipfile.ZipFile, path: Path, manifest: dict[str, Any]) ->
         if size > _ARRAY_LIMIT:
             raise ProgramError(f"{path}: {name} of {size} bytes is too large")
         array = np.empty(shape, dtype=wanted.newbyteorder("<"))
-        _read_into(archive, path, f"{name}.bin", memoryview(array.reshape(-1).view(np.uint8)))
-        if hashlib.sha256(array).hexdigest() != entry["sha256"]:
+        raw = memoryview(array.reshape(-1).view(np.uint8).data)
+        _read_into(archive, path, f"{name}.bin", raw)
+        if hashlib.sha256(raw).hexdigest() != entry["sha256"]:
             raise ProgramError(f"{path} was altered or damaged: {name} does not match its checksum")
         arrays[name] = array.astype(wanted, copy=False)
     program = ManyCoreProgram(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from ..chip.config import ChipConfig
 from .graph import Floats
@@ -77,8 +78,9 @@ def _weight_error(
             continue
         real = exact.weight.copy()
         real.data = real.data * scales[exact.source][real.indices]
-        back = made.weight.astype(np.float64)
-        back.data = back.data * np.repeat(unit, np.diff(back.indptr))
+        integer = made.weight
+        values = integer.data * np.repeat(unit, np.diff(integer.indptr))
+        back = sparse.csr_array((values, integer.indices, integer.indptr), shape=integer.shape)
         lost += float(np.square((real - back).data).sum())
         whole += float(np.square(real.data).sum())
     return 0.0 if whole == 0.0 else float(np.sqrt(lost / whole))

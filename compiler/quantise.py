@@ -224,7 +224,7 @@ def _population(
     notes: list[str],
 ) -> tuple[QuantisedPopulation, list[tuple[Projection, QuantisedProjection]]]:
     into = network.into(population.name)
-    exact = [(p.weight @ sparse.diags_array(sources[p.source].scale)).tocsr() for p in into]
+    exact = [_scaled_columns(p.weight, sources[p.source].scale) for p in into]
     unit = _units(population, exact, limit, bits)
     largest_sum = _largest_sum(population.size, exact, [sources[p.source] for p in into], unit)
     unit = _fit_accumulator(population, unit, largest_sum, activity, core, notes)
@@ -247,6 +247,13 @@ def _population(
     return _parameters(
         population, unit, largest_sum, activity, sources, core, bits, axon_signed, notes
     ), made
+
+
+def _scaled_columns(weight: sparse.csr_array, scale: Floats) -> sparse.csr_array:
+    """Return ``weight`` with each column multiplied by what one unit of its source is worth."""
+    return sparse.csr_array(
+        (weight.data * scale[weight.indices], weight.indices, weight.indptr), shape=weight.shape
+    )
 
 
 def _row_max(size: int, exact: list[sparse.csr_array]) -> Floats:

@@ -137,7 +137,9 @@ class _State:
                 )
                 exact = bound < 2.0**_EXACT_BITS
                 weight = weight.astype(np.float64 if exact else np.int64)
-                if exact and weight.nnz > 0.2 * np.prod(weight.shape):
+                if exact and weight.nnz > 0.2 * self.size * quantised.network.size_of(
+                    projection.source
+                ):
                     weight = weight.toarray()
                 self.incoming.append((projection.source, projection.delay, weight, exact))
         self.v_mem = np.repeat(population.v_init[:, None], samples, axis=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum, isclose
 from typing import Any
@@ -11,132 +12,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..chip.config import ChipConfig
-from ..chip.events import CORE_EVENT_INDEX
-from ..chip.packet import FlitLayout
-from .costs import CostTable, Status
+from ..chip.events import CHIP_EVENTS, CORE_EVENT_INDEX, CORE_EVENTS, ROUTER_EVENTS
+from .costs import CostError, CostTable, Status, worst_status
+from .prices import FREE_EVENTS, Price, leakage_w, memories, prices
 
 Ints = NDArray[np.int64]
 
-# Events that cost nothing of their own, and why.
-FREE_EVENTS = {
-    "updates": "a timestep's share is in the clock",
-    "compute_cycles": "a cycle's share is in the clock",
-    "saturations": "a clipped result costs what another costs",
-    "send_stalls": "a waiting flit moves nothing",
-}
+# Components whose energy belongs to the whole chip rather than to the cores of a layer.
+SHARED_COMPONENTS = ("router", "host", "clock", "leakage", "leakage_unused")
+
+_ROUTER_EVENT_INDEX = {event.name: index for index, event in enumerate(ROUTER_EVENTS)}
 
 
 @dataclass(frozen=True)
 class EnergyRow:
-    """One kind of event of one component: ``count`` a sample at ``cost_pj`` each; energy in joules a sample."""
+    """One kind of event of one component: ``count`` a sample, ``cost_j`` joules each, ``energy_j`` joules a sample.
+
+    ``event`` names events of `chip.events`, or ``seconds`` for leakage, whose cost is watts.
+    """
 
     component: str
     event: str
     count: float
-    cost_pj: float
+    cost_j: float
     energy_j: float
-    formula: str
+    unit: str
     source: str
     status: Status
 
 
 @dataclass(frozen=True)
 class EnergyReport:
-    """Energy a sample, in joules: rows, and their sums by component and by layer."""
+    """Mean energy a sample, in joules: rows, and their sums.
+
+    ``by_layer`` holds what the cores of each layer did, ``shared`` the components of the whole chip; together they are
+    the total. ``synops`` and ``seconds`` are those of a mean sample.
+    """
 
     rows: tuple[EnergyRow, ...]
     by_component: dict[str, float]
     by_layer: dict[str, float]
+    shared: dict[str, float]
     total: float
+    synops: float
+    seconds: float
+
+    @property
+    def pj_per_synop(self) -> float | None:
+        """All energy over the synaptic operations, in pJ; None where there were none."""
+        return self.total / self.synops * 1e12 if self.synops else None
+
+    @property
+    def average_power_w(self) -> float:
+        """Energy over time, in watts."""
+        return self.total / self.seconds
 
     def result_fields(self) -> dict[str, Any]:
-        """Return the fields that a result holds."""
+        """Return the fields of a `result.RunResult`."""
         return {
             "energy_j": self.by_component | {"total": self.total},
             "energy_rows": [asdict(row) for row in self.rows],
         }
 
 
-@dataclass(frozen=True)
-class _Price:
-    """What one event of a core's unit costs, and where the figure comes from."""
-
-    component: str
-    event: str
-    pj: float
-    formula: str
-    source: str
-    status: Status
-
-
-def _prices(config: ChipConfig, costs: CostTable) -> tuple[_Price, ...]:
-    """Price every event of a core from the sizes of its memories and the widths of its units."""
-    chip = config.many_core
-    core = chip.core
-    add, multiply, register = (costs.operation(n) for n in ("add_bit", "multiply_bit2", "register_bit"))
-    sram = costs.sram
-    flit = FlitLayout.of(chip).bits
-    axon_bytes = core.axons * core.delay_slots * core.activation_bits / 8
-    sum_bytes = core.neurons * core.delay_slots * core.accumulator_bits / 8
-    weight_bytes = core.axons * core.neurons * core.weight_bits / 8
-    state_bits = 2 * core.membrane_bits
-    parameter_bits = 5 * core.membrane_bits + 2 * (core.decay_bits + 1)
-    state_bytes = core.neurons * (state_bits + parameter_bits) / 8
-    route_bytes = core.route_entries * flit / 8
-
-    def access(size: float, bits: float) -> float:
-        return sram.read_pj(size, bits / 8)
-
-    axon = access(axon_bytes, core.activation_bits)
-    sums = access(sum_bytes, core.accumulator_bits)
-    weights = access(weight_bytes, core.lanes * core.weight_bits)
-    product = multiply.value * core.weight_bits * core.activation_bits
-    neuron = (
-        access(state_bytes, state_bits) * 2
-        + access(state_bytes, parameter_bits)
-        + multiply.value * core.membrane_bits * (core.decay_bits + 1)
-        + add.value * core.membrane_bits * 3
-    )
-    logic = f"{add.source}; {multiply.source}"
-    return (
-        _Price("axon", "axon_writes", 2 * axon, "read and write of an axon's value", sram.source, "derived"),
-        _Price("axon", "active_axons", axon, "read of an axon's value", sram.source, "derived"),
-        _Price("synapse", "weight_reads", weights, "read of a word of weights", sram.source, "derived"),
-        _Price("dendrite", "synops", (add.value + register.value) * core.accumulator_bits,
-               "add into an accumulator and its register", f"{add.source}; {register.source}", "assumed"),
-        _Price("dendrite", "multiplies", product, "weight x activation", multiply.source, "derived"),
-        _Price("dendrite", "sum_writes", 2 * sums + add.value * core.accumulator_bits,
-               "read, add and write of an incoming sum", f"{sram.source}; {add.source}", "derived"),
-        _Price("soma", "neuron_updates", neuron, "state read and written, parameters read, a product and three adds",
-               f"{sram.source}; {logic}", "derived"),
-        _Price("soma", "spikes", register.value * (core.membrane_bits + 8), "a word of the outbox", register.source, "assumed"),
-        _Price("sender", "flits_sent", access(route_bytes, flit) + register.value * flit,
-               "read of a routing word, flit register", f"{sram.source}; {register.source}", "assumed"),
-    )  # fmt: skip
-
-
-def static_power_w(config: ChipConfig, costs: CostTable) -> tuple[float, float]:
-    """Return leakage and clock power of the whole chip, cores that are not in use included, in watts."""
-    chip = config.many_core
-    core = chip.core
-    weight_bytes = core.axons * core.neurons * core.weight_bits / 8
-    rest_bytes = (
-        core.axons * core.delay_slots * core.activation_bits
-        + core.neurons * core.delay_slots * core.accumulator_bits
-        + core.neurons * (7 * core.membrane_bits + 2 * (core.decay_bits + 1))
-        + core.route_entries * FlitLayout.of(chip).bits
-    ) / 8
-    leak = costs.sram.leakage_mw(weight_bytes) + costs.sram.leakage_mw(rest_bytes)
-    leak_w = leak * costs.constant("sram_leakage_factor").value * chip.core_count * 1e-3
-    clock_w = costs.constant("clock_mw_per_core").value * 1e-3 * chip.core_count * config.clock_hz / 300e6
-    return leak_w, clock_w
-
-
 def energy(
     config: ChipConfig,
     core_counters: Ints,
     router_counters: Ints,
-    chip_counters: dict[str, int],
+    chip_counters: Mapping[str, int],
     *,
     samples: int,
     core_layers: Sequence[str],
@@ -146,59 +89,157 @@ def energy(
 
     Parameters
     ----------
-    core_counters : (cores in use, events) int64, totals over the samples, columns as `chip.events.CORE_EVENTS`
-    router_counters : (routers, ports) int64, totals
-    chip_counters : totals of `chip.events.CHIP_EVENTS`
-    samples : number of samples
-    core_layers : the layer of each core in use
-    costs : the cost table
+    core_counters
+        (cores in use, events) totals over the samples, columns as `chip.events.CORE_EVENTS`.
+    router_counters
+        (routers, ports) totals, columns as `chip.events.PORTS`.
+    chip_counters
+        Totals of `chip.events.CHIP_EVENTS`; others are ignored.
+    samples
+        Number of samples, at least 1.
+    core_layers
+        The layer of each core in use.
+    costs
+        The table of the chip's node.
 
     Raises
     ------
-    AssertionError
-        If the parts do not add up to the total, however they are grouped: a fault of ours.
+    ValueError
+        If the counters do not fit each other.
+    CostError
+        If the table is of another node.
+    ArithmeticError
+        If the parts do not add up, or an event is charged twice or not at all: a fault of ours.
     """
-    rows, shares = [], np.zeros(len(core_layers))
-    for price in _prices(config, costs):
-        counts = core_counters[:, CORE_EVENT_INDEX[price.event]]
-        shares += counts * price.pj * 1e-12 / samples
-        rows.append(_row(price.component, price.event, counts.sum() / samples, price))
-    layout = FlitLayout.of(config.many_core)
-    register, wire, pitch = (costs.operation(n) for n in ("register_bit", "wire_bit_mm", "core_pitch_mm"))
-    hop = _Price("router", "hops", layout.bits * (2 * register.value + wire.value * pitch.value),
-                 "FIFO written and read, a link of one core's pitch", f"{register.source}; {wire.source}; {pitch.source}",
-                 "assumed")  # fmt: skip
-    rows.append(_row("router", "hops", router_counters.sum() / samples, hop))
-    host = costs.operation("host_bit")
-    port = _Price("host", "host_flits", layout.bits * host.value, "a flit over the host's link", host.source, host.status)
-    flits = chip_counters["host_flits_in"] + chip_counters["host_flits_out"]
-    rows.append(_row("host", "host_flits", flits / samples, port))
-    leak_w, clock_w = static_power_w(config, costs)
-    cycles = chip_counters["cycles"] / samples
-    for name, watts, source in (
-        ("leakage", leak_w, f"{costs.sram.source}; {costs.constant('sram_leakage_factor').source}"),
-        ("clock", clock_w, costs.constant("clock_mw_per_core").source),
-    ):
-        price = _Price(name, "cycles", watts / config.clock_hz * 1e12, f"{watts * 1e3:.3g} mW of the whole chip", source, "assumed")
-        rows.append(_row(name, "cycles", cycles, price))
-    return _sum_up(tuple(rows), shares, core_layers)
+    _check(config, core_counters, router_counters, chip_counters, samples, core_layers, costs)
+    priced = prices(config, costs)
+    check_events(priced)
+    rows: list[EnergyRow] = []
+    per_core = np.zeros(len(core_counters))
+    for price in priced:
+        count = 0
+        for event in price.events:
+            if event in CORE_EVENT_INDEX:
+                column = core_counters[:, CORE_EVENT_INDEX[event]]
+                count += int(column.sum())
+                per_core += column * (price.cost_j / samples)
+            elif event in _ROUTER_EVENT_INDEX:
+                count += int(router_counters[:, _ROUTER_EVENT_INDEX[event]].sum())
+            else:
+                count += int(chip_counters[event])
+        rows.append(_row(price, count / samples))
+    seconds = chip_counters["cycles"] / config.clock_hz / samples
+    rows += _leakage(config, costs, len(core_counters), seconds)
+    synops = int(core_counters[:, CORE_EVENT_INDEX["synops"]].sum()) / samples
+    return _sum_up(tuple(rows), per_core, core_layers, synops, seconds)
 
 
-def _row(component: str, event: str, count: float, price: _Price) -> EnergyRow:
+def check_events(priced: Iterable[Price]) -> None:
+    """Check that every event is charged once or is free with a reason; ArithmeticError names those that are not."""
+    known = {event.name for event in (*CORE_EVENTS, *ROUTER_EVENTS, *CHIP_EVENTS)}
+    times = Counter(event for price in priced for event in price.events) + Counter(
+        list(FREE_EVENTS)
+    )
+    wrong = sorted(name for name in known | set(times) if times[name] != 1 or name not in known)
+    if wrong:
+        raise ArithmeticError(f"events that are not charged exactly once: {', '.join(wrong)}")
+
+
+def _check(
+    config: ChipConfig,
+    core_counters: Ints,
+    router_counters: Ints,
+    chip_counters: Mapping[str, int],
+    samples: int,
+    core_layers: Sequence[str],
+    costs: CostTable,
+) -> None:
+    if costs.node_nm != config.node_nm:
+        raise CostError(
+            f"the cost table is for {costs.node_nm} nm, the chip {config.name!r} is built in {config.node_nm} nm"
+        )
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, not {samples!r}")
+    shapes = (
+        ("core_counters", core_counters.shape, (len(core_layers), len(CORE_EVENTS))),
+        (
+            "router_counters",
+            router_counters.shape,
+            (config.many_core.core_count, len(ROUTER_EVENTS)),
+        ),
+    )
+    for name, got, want in shapes:
+        if got != want:
+            raise ValueError(f"{name} must have shape {want}, not {got}")
+    missing = [event.name for event in CHIP_EVENTS if event.name not in chip_counters]
+    if missing:
+        raise ValueError(f"chip_counters lack {', '.join(missing)}")
+    if chip_counters["cycles"] < 1:
+        raise ValueError(f"cycles must be at least 1, not {chip_counters['cycles']!r}")
+
+
+def _row(price: Price, count: float) -> EnergyRow:
     return EnergyRow(
-        component, event, float(count), price.pj, float(count) * price.pj * 1e-12, price.formula, price.source, price.status
-    )  # fmt: skip
+        component=price.component,
+        event=", ".join(price.events),
+        count=count,
+        cost_j=price.cost_j,
+        energy_j=count * price.cost_j,
+        unit=price.unit,
+        source=price.source,
+        status=price.status,
+    )
 
 
-def _sum_up(rows: tuple[EnergyRow, ...], shares: NDArray[np.float64], core_layers: Sequence[str]) -> EnergyReport:
-    by_component: dict[str, float] = {}
-    for row in rows:
-        by_component[row.component] = by_component.get(row.component, 0.0) + row.energy_j
-    by_layer: dict[str, float] = {}
-    for name, share in zip(core_layers, shares, strict=True):
-        by_layer[name] = by_layer.get(name, 0.0) + float(share)
+def _leakage(config: ChipConfig, costs: CostTable, used: int, seconds: float) -> list[EnergyRow]:
+    watts = leakage_w(config, costs)
+    size = sum(memory.size_bytes for memory in memories(config).values()) / 1024
+    factors = [costs.constant("temperature_k"), costs.constant("leakage_halving_k")]
+    source = " | ".join([costs.sram.source, *(item.source for item in factors)])
+    status = worst_status(costs.sram.status, *(item.status for item in factors))
+    idle = config.many_core.core_count - used
+    return [
+        EnergyRow(
+            component=component,
+            event="seconds",
+            count=seconds,
+            cost_j=watts * cores,
+            energy_j=seconds * watts * cores,
+            unit=f"a second of {cores} {what} cores with {size:.3g} KiB each, at {factors[0].value:g} K",
+            source=source,
+            status=status,
+        )
+        for component, cores, what in (
+            ("leakage", used, "used"),
+            ("leakage_unused", idle, "unused"),
+        )
+        if cores
+    ]
+
+
+def _sum_up(
+    rows: tuple[EnergyRow, ...],
+    per_core: NDArray[np.float64],
+    core_layers: Sequence[str],
+    synops: float,
+    seconds: float,
+) -> EnergyReport:
+    by_component = {
+        name: fsum(row.energy_j for row in rows if row.component == name)
+        for name in dict.fromkeys(row.component for row in rows)
+    }
+    by_layer = {
+        name: fsum(
+            e for e, layer in zip(per_core.tolist(), core_layers, strict=True) if layer == name
+        )
+        for name in dict.fromkeys(core_layers)
+    }
+    shared = {name: by_component[name] for name in SHARED_COMPONENTS if name in by_component}
     total = fsum(row.energy_j for row in rows)
-    shared = fsum(row.energy_j for row in rows if row.component in ("router", "host", "leakage", "clock"))
-    assert isclose(fsum(by_component.values()), total, rel_tol=1e-9), "components do not add up"
-    assert isclose(fsum(by_layer.values()) + shared, total, rel_tol=1e-9), "layers do not add up"
-    return EnergyReport(rows, by_component, by_layer, total)
+    for what, parts in (
+        ("components", by_component.values()),
+        ("layers and what they share", (*by_layer.values(), *shared.values())),
+    ):
+        if not isclose(fsum(parts), total, rel_tol=1e-9):
+            raise ArithmeticError(f"{what} add up to {fsum(parts)!r} J, the rows to {total!r} J")
+    return EnergyReport(rows, by_component, by_layer, shared, total, synops, seconds)

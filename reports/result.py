@@ -1,15 +1,18 @@
-"""The result of a run: what was measured on the simulated chip, as a file with a published schema."""
+"""The result of a run: what was counted on the simulated chip, as a file with a published schema."""
 
 from __future__ import annotations
 
 import json
 import os
+from math import fsum, isclose
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA_VERSION = 1
+
+Decide = Literal["count", "membrane", "first"]
 
 
 class ResultError(ValueError):
@@ -17,7 +20,7 @@ class ResultError(ValueError):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Spread(_Model):
@@ -32,67 +35,123 @@ class EnergyRowModel(_Model):
     """One row of the energy account: count a sample x cost."""
 
     component: str
-    event: str
-    count: float
-    cost_pj: float
-    energy_j: float
-    formula: str
-    source: str
+    event: str = Field(description="names of chip.events, or seconds for leakage, whose cost is W")
+    count: float = Field(ge=0, description="mean a sample")
+    cost_j: float = Field(ge=0, description="joules each")
+    energy_j: float = Field(ge=0, description="joules a sample")
+    unit: str = Field(description="what one of them consists of")
+    source: str = Field(description="of each figure in the cost, separated by ' | '")
     status: Literal["measured", "derived", "assumed"]
 
 
 class LayerModel(_Model):
-    """One layer on the chip; spikes and synops are totals over the samples, energy is joules a sample of its cores."""
+    """One layer on the chip; spikes and synops are totals over the samples, energy is that of its cores."""
 
     name: str
     kind: str
     shape: list[int]
-    cores: int
-    partial_cores: int
-    depth: int
-    spikes: int
-    synops: int
-    energy_j: float
-    notes: dict[str, Any]
+    cores: int = Field(ge=0, description="partial-sum cores included")
+    partial_cores: int = Field(ge=0)
+    depth: int = Field(ge=0, description="chip timesteps behind the host")
+    spikes: int = Field(ge=0)
+    synops: int = Field(ge=0)
+    energy_j: float = Field(ge=0, description="joules a sample, without what the whole chip shares")
+    notes: dict[str, Any] = Field(
+        description="what quantisation lost, null where it was not measured, and more"
+    )
 
 
 class RunResult(_Model):
-    """What `spikeloom run` gives; counters are totals over the samples, energies joules a sample."""
+    """What `spikeloom run` gives; counters are totals over the samples, energies joules a mean sample."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     network: str
     chip: str
     config_hash: str
-    accuracy: float | None = Field(description="share of predictions equal to the labels; null without labels")
+    accuracy: float | None = Field(
+        ge=0, le=1, description="share of predictions equal to the labels; null without labels"
+    )
     predictions: list[int] = Field(description="(samples)")
-    labels: list[int] | None = None
-    decide: Literal["count", "membrane", "first"]
-    output_counts: list[list[int]] | None = Field(description="(samples, outputs); null where outputs do not spike")
-    output_membrane: list[list[float]] | None = Field(description="(samples, outputs), summed over the timesteps")
-    timesteps: int = Field(description="of the network")
-    chip_timesteps: int = Field(description="a sample takes on the chip, the pipeline's fill included")
-    samples: int
+    labels: list[int] | None = Field(default=None, description="(samples)")
+    decide: Decide = Field(description="how a class is read")
+    output_counts: list[list[int]] | None = Field(
+        description="(samples, outputs); null where outputs do not spike"
+    )
+    output_membrane: list[list[float]] | None = Field(
+        description="(samples, outputs), summed over the timesteps; null where it is not read"
+    )
+    timesteps: int = Field(ge=1, description="of the network, a sample")
+    chip_timesteps: int = Field(
+        ge=1, description="a sample takes on the chip, the pipeline's fill included"
+    )
+    samples: int = Field(ge=1)
     cycles_per_sample: Spread
     cycles_per_timestep: Spread
+    sample_cycles: list[int] | None = Field(
+        default=None, description="(samples), cycles of each; null if not kept"
+    )
     latency_s: Spread = Field(description="from the start of a sample to its last output")
-    throughput_per_s: float
-    host_input_share: float = Field(description="share of the cycles in which the host was injecting")
-    synops: int = Field(description="weights applied to a neuron, zero weights included")
-    packets: int = Field(description="flits injected by cores and host")
-    hops: int = Field(description="flits forwarded by router outputs, ejection included")
-    energy_j: dict[str, float] = Field(description="by component, and total")
-    energy_rows: list[EnergyRowModel]
-    counters: dict[str, Any]
+    throughput_per_s: float = Field(gt=0, description="samples, one after the other")
+    host_input_share: float = Field(
+        ge=0, le=1, description="share of the cycles in which the host was injecting"
+    )
+    synops: int = Field(ge=0, description="weights applied to a neuron, zero weights included")
+    packets: int = Field(ge=0, description="flits injected by cores and host")
+    hops: int = Field(ge=0, description="flits forwarded by router outputs, ejection included")
+    energy_j: dict[str, float] = Field(description="joules a mean sample by component, and total")
+    energy_rows: list[EnergyRowModel] = Field(min_length=1)
+    counters: dict[str, Any] = Field(
+        description="cores: x, y, layer and chip.events.CORE_EVENTS; routers: x, y and ROUTER_EVENTS, those without "
+        "traffic left out; chip: CHIP_EVENTS"
+    )
     layers: list[LayerModel]
     steps: dict[str, list[list[int]]] = Field(
-        description="by chip timestep: router_flits per router, core_spikes per core"
+        description="by chip timestep, totals over the samples: router_flits (routers, y x columns + x), core_spikes "
+        "(cores in use, as in counters)"
     )
-    mesh: dict[str, int]
-    clock_hz: float
+    mesh: dict[str, int] = Field(description="columns, rows")
+    clock_hz: float = Field(gt=0)
     placement: dict[str, Any]
     convention: dict[str, str]
     notes: list[str]
     provenance: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _check(self) -> RunResult:
+        per_sample = ("predictions", "labels", "output_counts", "output_membrane", "sample_cycles")
+        for name in per_sample:
+            values = getattr(self, name)
+            if values is not None and len(values) != self.samples:
+                raise ValueError(f"{name} must have {self.samples} entries, not {len(values)}")
+        for name in ("columns", "rows"):
+            if self.mesh.get(name, 0) < 1:
+                raise ValueError(f"mesh must say {name}, at least 1")
+        widths = {
+            "router_flits": self.mesh["columns"] * self.mesh["rows"],
+            "core_spikes": len(self.counters.get("cores", ())),
+        }
+        for name, width in widths.items():
+            wrong = [len(row) for row in self.steps.get(name, ()) if len(row) != width]
+            if wrong or len(self.steps.get(name, ())) != self.chip_timesteps:
+                raise ValueError(f"steps.{name} must be {self.chip_timesteps} rows of {width}")
+        total = self.energy_j.get("total", -1.0)
+        parts = fsum(value for name, value in self.energy_j.items() if name != "total")
+        rows = fsum(row.energy_j for row in self.energy_rows)
+        if not (isclose(parts, total, rel_tol=1e-6) and isclose(rows, total, rel_tol=1e-6)):
+            raise ValueError(
+                f"energy_j.total is {total!r}, its components add up to {parts!r}, the rows to {rows!r}"
+            )
+        return self
+
+    @property
+    def pj_per_synop(self) -> float | None:
+        """All energy over the synaptic operations, in pJ; None where there were none."""
+        return self.energy_j["total"] * self.samples / self.synops * 1e12 if self.synops else None
+
+    @property
+    def average_power_w(self) -> float:
+        """Energy over time, in watts."""
+        return self.energy_j["total"] * self.throughput_per_s
 
 
 def result_schema() -> dict[str, Any]:
@@ -100,12 +159,12 @@ def result_schema() -> dict[str, Any]:
     return RunResult.model_json_schema()
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a text file at once: an earlier file stays until the new one is complete."""
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a file at once: an earlier file stays until the new one is complete."""
     path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -122,20 +181,26 @@ def load_result(path: str | Path) -> RunResult:
     Raises
     ------
     ResultError
-        The file is missing, no JSON, of another version, or lacks fields.
+        The file is missing, no JSON, of another version, or not whole: one line per wrong field.
     """
     try:
         fields = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ResultError(f"{path} is no readable JSON result ({error})") from None
-    version = fields.get("schema_version") if isinstance(fields, dict) else None
-    if version != SCHEMA_VERSION:
+        raise ResultError(f"{path} is no readable JSON result: {error}") from None
+    if not isinstance(fields, dict) or "schema_version" not in fields:
         raise ResultError(
-            f"{path} has result version {version!r}, this spikeloom reads {SCHEMA_VERSION}; run the program again"
+            f"{path} is no result of `spikeloom run`: it does not say its schema_version"
+        )
+    if fields["schema_version"] != SCHEMA_VERSION:
+        raise ResultError(
+            f"{path} has result version {fields['schema_version']!r}, this spikeloom reads {SCHEMA_VERSION}; "
+            "run the program again"
         )
     try:
         return RunResult.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"{path} is no whole result: {place}: {first['msg']}") from None
+        lines = []
+        for item in error.errors()[:5]:
+            place = ".".join(str(part) for part in item["loc"]) or "the result"
+            lines.append(f"{place}: {item['msg'].removeprefix('Value error, ')}")
+        raise ResultError(f"{path} is no whole result:\n  " + "\n  ".join(lines)) from None

@@ -10,6 +10,7 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numba
+from numba.core import config as _config
 
 from ..chip import arithmetic as _rules
 
@@ -24,7 +25,7 @@ def _use_cache() -> bool:
     Numba does not notice that a kernel which another file calls has changed; a folder per state of chip/ and sim/
     cannot be stale.
     """
-    if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+    if _config.DISABLE_JIT:
         return False
     if "NUMBA_CACHE_DIR" in os.environ:
         return True
@@ -38,7 +39,7 @@ def _use_cache() -> bool:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
         return False
-    numba.config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]
+    _config.CACHE_DIR = str(folder)
     return os.access(folder, os.W_OK)
 
 

@@ -22,11 +22,11 @@ from .data import Samples, input_shapes, load_arrays, shape_samples, to_payloads
 from .errors import InputError
 from .reports.costs import load_costs
 from .reports.energy import EnergyReport, energy
-from .reports.result import RunResult
+from .reports.result import Decide, LayerModel, RunResult, Spread
 from .sim.jit import NUMBA_VERSION
 from .sim.run import ManyCoreRun, run_many_core
 
-DECISIONS = ("count", "membrane", "first")
+DECISIONS: tuple[Decide, ...] = ("count", "membrane", "first")
 
 
 def run(
@@ -134,7 +134,7 @@ def make_result(
     program: ManyCoreProgram,
     shaped: Samples,
     simulated: ManyCoreRun,
-    decide: str,
+    decide: Decide,
     notes: list[str],
     provenance: dict[str, Any],
 ) -> RunResult:
@@ -198,17 +198,18 @@ def make_result(
     )
 
 
-def _decision(program: ManyCoreProgram, decide: str | None) -> str:
+def _decision(program: ManyCoreProgram, decide: str | None) -> Decide:
     spiking = program.output_spiking
     if decide is None:
         return "count" if spiking else "membrane"
-    if decide not in DECISIONS:
+    choice = next((name for name in DECISIONS if name == decide), None)
+    if choice is None:
         raise InputError(f"decide must be one of {', '.join(DECISIONS)}, not {decide!r}")
     if decide != "membrane" and not spiking:
         raise InputError(
             f"the outputs do not spike, so that {decide!r} has nothing to read; use --decide membrane"
         )
-    return decide
+    return choice
 
 
 def _membranes(
@@ -241,12 +242,8 @@ def _predictions(
     return first.argmin(axis=1)
 
 
-def _spread(values: NDArray[Any]) -> dict[str, float]:
-    return {
-        "min": float(values.min()),
-        "median": float(np.median(values)),
-        "max": float(values.max()),
-    }
+def _spread(values: NDArray[Any]) -> Spread:
+    return Spread(min=float(values.min()), median=float(np.median(values)), max=float(values.max()))
 
 
 def _counters(program: ManyCoreProgram, simulated: ManyCoreRun) -> dict[str, Any]:
@@ -270,24 +267,24 @@ def _counters(program: ManyCoreProgram, simulated: ManyCoreRun) -> dict[str, Any
 
 def _layers(
     program: ManyCoreProgram, simulated: ManyCoreRun, spent: EnergyReport
-) -> list[dict[str, Any]]:
+) -> list[LayerModel]:
     place = {event.name: i for i, event in enumerate(CORE_EVENTS)}
     layers = []
     for layer in program.layers:
         own = [c for c in layer.cores if c not in layer.partial_cores]
         layers.append(
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "shape": list(layer.shape),
-                "cores": len(layer.cores),
-                "partial_cores": len(layer.partial_cores),
-                "depth": layer.depth,
-                "spikes": int(simulated.core_counters[own, place["spikes"]].sum()),
-                "synops": int(simulated.core_counters[list(layer.cores), place["synops"]].sum()),
-                "energy_j": spent.by_layer.get(layer.name, 0.0),
-                "notes": layer.notes,
-            }
+            LayerModel(
+                name=layer.name,
+                kind=layer.kind,
+                shape=list(layer.shape),
+                cores=len(layer.cores),
+                partial_cores=len(layer.partial_cores),
+                depth=layer.depth,
+                spikes=int(simulated.core_counters[own, place["spikes"]].sum()),
+                synops=int(simulated.core_counters[list(layer.cores), place["synops"]].sum()),
+                energy_j=spent.by_layer.get(layer.name, 0.0),
+                notes=layer.notes,
+            )
         )
     return layers
 

@@ -137,7 +137,7 @@ def damaged(tmp_path, change):
     copy = tmp_path / "net.nir"
     copy.write_bytes(path("mnist_mlp").read_bytes())
     with h5py.File(copy, "r+") as file:
-        change(file["node"]["nodes"])
+        change(file["node/nodes"])
     return copy
 
 

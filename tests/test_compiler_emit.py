@@ -84,7 +84,15 @@ def networks(draw: st.DrawFn) -> QuantisedNetwork:
     return b.build(*outputs)
 
 
-@settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=70,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+    ],
+)
 @given(networks(), st.sampled_from(sorted(CHIPS)), st.data())
 def test_every_weight_is_found_once(network, name, data):
     config = chip(name).replace(core={"delay_slots": 64})

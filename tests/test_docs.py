@@ -169,7 +169,9 @@ def test_documents_name_no_places_of_a_machine():
         assert not re.search(r"(?<![\w.])/(?:work|root|home|tmp)/", text), name_of(path)
 
 
-@pytest.mark.parametrize(("name", "schema"), [("chip", config_schema()), ("result", result_schema())])
+@pytest.mark.parametrize(
+    ("name", "schema"), [("chip", config_schema()), ("result", result_schema())]
+)
 def test_published_schemas_are_those_of_the_code(name, schema):
     stored = json.loads((TOP / f"docs/schema/{name}.json").read_text(encoding="utf-8"))
     assert stored == schema, "run python docs/schema/make.py"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import spikeloom
 from spikeloom.chip.arithmetic import Compare, NeuronKind, ResetMode, ResetTiming
@@ -19,7 +20,6 @@ from spikeloom.compiler.reference_float import run_float
 from spikeloom.compiler.reference_integer import quantise_inputs, run_integer
 from spikeloom.models.zoo import ZOO, load_zoo_samples, path
 from spikeloom.sim.run import run_many_core
-from scipy import sparse
 
 SMALL = load_config("tiny").replace(
     core={"axons": 20, "neurons": 13, "lanes": 4, "delay_slots": 9, "route_entries": 200},
@@ -97,7 +97,7 @@ def test_the_chip_equals_the_integer_reference_on_random_networks(seed):
     values = rng.random((3, 6, network.inputs[0].size)) * (
         rng.random((3, 6, network.inputs[0].size)) < 0.5
     )
-    compiled, chip, reference = run_both(network, SMALL, values)
+    _, chip, reference = run_both(network, SMALL, values)
     assert chip.output_record.tolist() == reference.outputs.tolist()
     assert chip.first_spike.tolist() == reference.first.tolist()
     for population in network.populations:

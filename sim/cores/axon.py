@@ -23,7 +23,7 @@ def axon_add(
     """Add a flit's payload to axon ``a`` of core ``c`` in ``slot``: one read-modify-write a cycle."""
     if s.active[c, slot, a] == 0:
         s.active[c, slot, a] = 1
-        s.count[c, slot] += 1
+        s.active_count[c, slot] += 1
         s.value[c, slot, a] = axon_value_of(payload, bits, is_signed)
     else:
         s.value[c, slot, a] = axon_value_of(s.value[c, slot, a] + payload, bits, is_signed)
@@ -47,7 +47,7 @@ def axon_walk(s: AxonState, c: int, slot: int, bits: int, is_signed: int) -> int
     An axon reads the sum of its value in the slot and its held value; one with neither is skipped.
     """
     count = 0
-    if s.count[c, slot] == 0 and s.held_count[c] == 0:
+    if s.active_count[c, slot] == 0 and s.held_count[c] == 0:
         return 0
     for a in range(s.active.shape[2]):
         if s.active[c, slot, a] != 0:
@@ -62,23 +62,23 @@ def axon_walk(s: AxonState, c: int, slot: int, bits: int, is_signed: int) -> int
             s.walk_axon[count] = a
             s.walk_value[count] = s.held_value[c, a]
             count += 1
-    s.count[c, slot] = 0
+    s.active_count[c, slot] = 0
     return count
 
 
 @jit
 def axon_skip(s: AxonState, c: int, slot: int) -> None:
     """Empty a slot whose timestep the core does not compute."""
-    if s.count[c, slot] != 0:
+    if s.active_count[c, slot] != 0:
         s.active[c, slot, :] = 0
-        s.count[c, slot] = 0
+        s.active_count[c, slot] = 0
 
 
 @jit
 def axon_clear(s: AxonState) -> None:
     """Empty all slots and held values, as the start of a sample does."""
-    for c in range(s.count.shape[0]):
-        for slot in range(s.count.shape[1]):
+    for c in range(s.active_count.shape[0]):
+        for slot in range(s.active_count.shape[1]):
             axon_skip(s, c, slot)
         if s.held_count[c] != 0:
             s.held_active[c, :] = 0

@@ -17,17 +17,17 @@ def sender_start(s: SenderState, c: int) -> None:
 def sender_flit(g: RouteMemory, s: SenderState, c: int) -> int:
     """Return the word of the flit that core ``c`` has at its output; its payload is the outbox's."""
     n = s.neuron[c, s.next[c]]
-    return g.words[g.offset[c] + g.base[c, n] + s.route[c]]
+    return int(g.words[g.offset[c] + g.base[c, n] + s.route[c]])
 
 
 @jit_inline
 def sender_advance(g: RouteMemory, s: SenderState, c: int) -> bool:
     """Step to the next flit after a transfer; False if there is none."""
     s.route[c] += 1
-    if s.route[c] == g.count[c, s.neuron[c, s.next[c]]]:
+    if s.route[c] == g.fan_out[c, s.neuron[c, s.next[c]]]:
         s.route[c] = 0
         s.next[c] += 1
-    return s.next[c] < s.count[c]
+    return s.next[c] < s.filled[c]
 
 
 @jit

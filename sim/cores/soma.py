@@ -77,7 +77,7 @@ def soma_update(
                 box_neuron[place] = n
                 box_payload[place] = output[n]
                 place += 1
-    outbox.count[c] = place
+    outbox.filled[c] = place
     return outputs, limited
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ...chip.events import PORTS
 from ...chip.packet import FlitLayout
 from ...chip.program import ManyCoreProgram
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 # A flit in the simulator: one word that names destination, kind, delay and target, and its payload beside it.
 X_MASK, Y_SHIFT, Y_MASK, KIND_SHIFT, KIND_MASK = 255, 8, 255, 16, 3
@@ -60,7 +60,7 @@ class RouteMemory(NamedTuple):
     """The senders' routing memories; f flit."""
 
     base: Array  # c, n
-    count: Array  # c, n
+    fan_out: Array  # c, n
     words: Array  # f: see `flit_words`
     offset: Array  # c + 1
 
@@ -94,7 +94,7 @@ class AxonState(NamedTuple):
 
     value: Array  # c, d, a
     active: Array  # c, d, a
-    count: Array  # c, d: active axons
+    active_count: Array  # c, d
     held_value: Array  # c, a
     held_active: Array  # c, a
     held_count: Array  # c
@@ -124,7 +124,7 @@ class SenderState(NamedTuple):
 
     neuron: Array  # c, place
     payload: Array  # c, place
-    count: Array  # c
+    filled: Array  # c: places of the outbox in use
     next: Array  # c: place in the outbox
     route: Array  # c: routes of that neuron already sent
     cycle: Array  # c: of the first flit, or of the end of compute where there is none
@@ -154,7 +154,7 @@ class HostState(NamedTuple):
 
     word: Array  # input port, flit
     payload: Array  # input port, flit
-    count: Array  # input port
+    filled: Array  # input port
     next: Array  # input port
 
 
@@ -242,7 +242,7 @@ def kernel_program(program: ManyCoreProgram) -> Program:
         soma=SomaMemory(*(_plain(getattr(program, name)) for name in SomaMemory._fields)),
         routes=RouteMemory(
             base=_plain(program.route_base),
-            count=_plain(program.route_count),
+            fan_out=_plain(program.route_count),
             words=_plain(flit_words(x[source] + dx, y[source] + dy, kind, delay, target)),
             offset=_plain(program.route_offset),
         ),
@@ -283,7 +283,7 @@ def new_state(program: ManyCoreProgram) -> State:
         axon=AxonState(
             value=zeros(count, slots, axons, dtype=np.int32),
             active=zeros(count, slots, axons, dtype=np.uint8),
-            count=zeros(count, slots),
+            active_count=zeros(count, slots),
             held_value=zeros(count, axons, dtype=np.int32),
             held_active=zeros(count, axons, dtype=np.uint8),
             held_count=zeros(count),
@@ -304,7 +304,7 @@ def new_state(program: ManyCoreProgram) -> State:
         sender=SenderState(
             neuron=zeros(count, neurons),
             payload=zeros(count, neurons),
-            count=zeros(count),
+            filled=zeros(count),
             next=zeros(count),
             route=zeros(count),
             cycle=zeros(count),
@@ -328,7 +328,7 @@ def new_state(program: ManyCoreProgram) -> State:
         host=HostState(
             word=zeros(inputs, flits),
             payload=zeros(inputs, flits),
-            count=zeros(inputs),
+            filled=zeros(inputs),
             next=zeros(inputs),
         ),
     )

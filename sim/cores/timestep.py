@@ -130,7 +130,7 @@ def _compute(
         if q.probe_of_core[c] >= 0:
             _probe(s, q, sample, t, c, neurons)
         s.sender.cycle[c] += cycles
-        if s.sender.count[c] != 0:
+        if s.sender.filled[c] != 0:
             sender_start(s.sender, c)
             s.sender.cycle[c] += p.send_latency_cycles
             s.sender.order[sending] = c
@@ -145,7 +145,7 @@ def _probe(s: State, q: Results, sample: int, t: int, c: int, neurons: int) -> N
     place = q.probe_of_core[c]
     for n in range(neurons):
         q.probe_v_mem[sample, t, place, n] = s.soma.v_mem[c, n]
-    for i in range(s.sender.count[c]):
+    for i in range(s.sender.filled[c]):
         q.probe_output[sample, t, place, s.sender.neuron[c, i]] = s.sender.payload[c, i]
 
 
@@ -159,7 +159,7 @@ def _host_queue(
     timestep on, so that
     its flit leaves delay - 1 timesteps later.
     """
-    s.count[:] = 0
+    s.filled[:] = 0
     s.next[:] = 0
     t = k // p.steps_per_timestep
     if not held and (t >= timesteps or t * p.steps_per_timestep != k):
@@ -178,10 +178,10 @@ def _host_queue(
                     continue
                 word |= HOLD << KIND_SHIFT
             port = g.input_port[f]
-            place = s.count[port]
+            place = s.filled[port]
             s.word[port, place] = word
             s.payload[port, place] = value
-            s.count[port] = place + 1
+            s.filled[port] = place + 1
 
 
 # One cycle: the routers decide, then host and senders look for room, both from the state at its start; then the
@@ -198,11 +198,11 @@ def _exchange(
     axon, dendrite, sender, router, host = s.axon, s.dendrite, s.sender, s.router, s.host
     registers, core_counters, router_counters = g.registers, q.core_counters, q.router_counters
     columns, depth, delay_slots = p.columns, p.fifo_depth, p.delay_slots
-    ports = host.count.shape[0]
-    quiet = p.start_cycles
+    ports = host.filled.shape[0]
+    quiet: int = p.start_cycles
     for c in range(registers.shape[0]):
         quiet = max(quiet, sender.cycle[c])
-    host_left = host.count.sum()
+    host_left = host.filled.sum()
     q.host_counters[HOST_IN] += host_left
     first, started = 0, 0  # order[first:started] are at work, those before are done
     cycle = 1
@@ -220,7 +220,7 @@ def _exchange(
             q.host_counters[HOST_CYCLES] += 1
             for port in range(ports):
                 place = host.next[port]
-                if place == host.count[port]:
+                if place == host.filled[port]:
                     continue
                 r = g.host.router[port]
                 if router.fill[r, WEST] < depth:
@@ -288,7 +288,7 @@ def _exchange(
             q.step_router_flits[k, router.moves[i, 0]] += 1
         busy_sweep(router)
         cycle += 1
-    return max(quiet, cycle)
+    return int(max(quiet, cycle))
 
 
 @jit

@@ -95,7 +95,7 @@ class QuantisedBuilder:
 
     def connect(self, source: str, target: str, weight: object, delay: int = 0) -> None:
         """Add a projection; ``weight`` is (target neurons, source neurons), dense or sparse."""
-        matrix = sparse.csr_array(weight).astype(np.int32)
+        matrix = sparse.csr_array(weight, dtype=np.int32)
         self._projections.append(QuantisedProjection(source, target, matrix, delay))
 
     def replace_population(self, name: str, **fields: object) -> None:
@@ -110,7 +110,9 @@ class QuantisedBuilder:
             inputs=tuple(Input(i.name, i.shape) for i in self._inputs),
             populations=tuple(p.source for p in self._populations),
             projections=tuple(
-                Projection(p.source, p.target, p.weight.astype(np.float64), p.delay)
+                Projection(
+                    p.source, p.target, sparse.csr_array(p.weight, dtype=np.float64), p.delay
+                )
                 for p in self._projections
             ),
             outputs=outputs,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from spikeloom.chip.arithmetic import NeuronKind
@@ -56,9 +58,11 @@ def random_program(
     x, y = places % mesh.columns, places // mesh.columns
     top = (1 << (core.membrane_bits - 1)) - 1
     registers = np.zeros((count, len(CORE_REGISTERS)), dtype=np.int64)
-    memories = {name: np.zeros((count, core.neurons), dtype=np.int64) for name in NEURON_MEMORIES}
+    memories: dict[str, Any] = {
+        name: np.zeros((count, core.neurons), dtype=np.int64) for name in NEURON_MEMORIES
+    }
     weights = np.zeros((count, core.axons, core.neurons), dtype=weight_dtype(core.weight_bits))
-    routes: list[list[int]] = []
+    routes: list[list[Any]] = []
     route_offset = [0]
     lines: list[list[int]] = []
     layout = FlitLayout.of(chip)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from spikeloom.chip.config import ChipConfig
@@ -35,7 +37,9 @@ def wire_program(
     ends = dict(wires)
     count = len(places)
     registers = np.zeros((count, len(CORE_REGISTERS)), dtype=np.int64)
-    memories = {name: np.zeros((count, core.neurons), dtype=np.int64) for name in NEURON_MEMORIES}
+    memories: dict[str, Any] = {
+        name: np.zeros((count, core.neurons), dtype=np.int64) for name in NEURON_MEMORIES
+    }
     weights = np.zeros((count, core.axons, core.neurons), dtype=np.int8)
     routes, offset, inputs, input_offset, lines = [], [0], [], [0], []
     for c, (x, y) in enumerate(places):

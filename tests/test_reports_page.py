@@ -1,0 +1,219 @@
+"""The page and the picture: whole, self-contained, with every figure, and safe for any name."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from spikeloom.reports.figures import mesh_picture
+from spikeloom.reports.mesh_map import frames, heat_step, router_totals
+from spikeloom.reports.page import render_page, save_page
+from spikeloom.reports.units import count, interval, share, si
+from tests.support.result_builder import make_result
+
+VOID = {"meta", "input", "br", "link", "img", "hr"}
+EVIL = "<script>alert('1')</script>&\"x\" {{ 7 * 7 }}"
+
+
+class Page(HTMLParser):
+    """Checks that elements are closed in order; keeps text, attributes and the content of scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.scripts: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag == "script":
+            self.scripts.append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["script"]:
+            self.scripts[-1] += data
+        elif self.open[-1:] != ["style"]:
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split()).replace("\u00a0", " ")
+
+
+RESULT = make_result()
+HTML = render_page(RESULT)
+PAGE = Page(HTML)
+
+
+def test_the_page_is_whole():
+    assert HTML.lstrip().startswith("<!DOCTYPE html>")
+    for tag in ("html", "head", "body", "h1", "style"):
+        assert PAGE.tags.count(tag) == 1
+    assert PAGE.tags.count("svg") == 5
+    ids = [value for name, value in PAGE.attributes if name == "id"]
+    assert len(ids) == len(set(ids)) > 156
+
+
+def test_the_page_asks_nobody_for_anything():
+    assert "http://" not in HTML
+    assert "https://" not in HTML
+    assert not {"link", "img", "iframe"} & set(PAGE.tags)
+    assert not {"src", "href", "onclick"} & {name for name, _ in PAGE.attributes}
+    assert "default-src 'none'" in HTML
+
+
+def test_the_page_has_every_figure():
+    words = PAGE.words
+    assert "digits on tianjic" in words
+    assert share(RESULT.accuracy or 0).replace("\u00a0", " ") in words
+    for figure in (
+        si(RESULT.latency_s.median, "s"),
+        si(RESULT.energy_j["total"], "J"),
+        si((RESULT.pj_per_synop or 0) * 1e-12, "J"),
+        count(RESULT.cycles_per_sample.max),
+        f"{count(RESULT.throughput_per_s)} /s",
+        "31.8 %",
+        "39.5 %",
+        "3,218 flit hops a network timestep, estimated",
+        "subtract, next timestep",
+        RESULT.config_hash,
+        "0123456789abcdef",
+        "weights are per neuron scaled to 8 bits",
+        "not measured",
+    ):
+        assert figure.replace("\u00a0", " ") in words, figure
+    for row in RESULT.energy_rows:
+        assert row.event in words
+        assert (
+            si(row.cost_j, "W" if row.event == "seconds" else "J").replace("\u00a0", " ") in words
+        )
+        assert si(row.energy_j, "J").replace("\u00a0", " ") in words
+        assert row.status in words
+        for source in row.source.split(" | "):
+            assert " ".join(source.split()) in words
+    for layer in RESULT.layers:
+        assert layer.name in words
+        assert si(layer.energy_j, "J").replace("\u00a0", " ") in words
+
+
+def test_names_cannot_become_markup():
+    evil = make_result(
+        "tiny", cores=3, network=EVIL, layer_names=(EVIL, "b"), notes=[EVIL], convention={EVIL: EVIL},
+        provenance={EVIL: EVIL}, placement={EVIL: EVIL}
+    )  # fmt: skip
+    page = Page(render_page(evil))
+    assert page.tags.count("script") == 2
+    assert not any("alert" in script for script in page.scripts)
+    assert page.words.count(EVIL) >= 8
+    assert "49" not in page.words.split()[:3]
+
+
+def test_a_long_run_on_a_large_mesh_stays_light():
+    html = render_page(make_result(cores=156, chip_timesteps=100, samples=1000))
+    assert len(html.encode()) < 1_000_000
+    Page(html)
+
+
+def test_a_very_long_run_puts_timesteps_together():
+    result = make_result(cores=150, chip_timesteps=3000, samples=3)
+    made = frames(result)
+    assert len(made.steps) < 300
+    assert made.steps[0].startswith("0 to ")
+    assert made.steps[-1].endswith("2999")
+    total = sum(sum(row) for row in result.steps["router_flits"]) / 3
+    assert sum(made.traffic) == pytest.approx(total, rel=1e-2)
+    assert len(render_page(result).encode()) < 1_000_000
+
+
+def test_the_slider_has_a_frame_for_every_timestep():
+    data = json.loads(PAGE.scripts[0])
+    assert data["steps"] == [str(step) for step in range(12)]
+    assert HTML.count('class="time frame"') == 12
+    assert len(data["cores"]) == len(data["routers"]) == 12
+    assert {len(row) for row in data["routers"]} == {156}
+    assert {len(row) for row in data["cores"]} == {40}
+    exact = [n / 200 for n in RESULT.steps["router_flits"][3]]
+    assert data["routers"][3] == pytest.approx(exact, rel=1e-3)
+    assert data["totals"]["routers"] == pytest.approx(router_totals(RESULT), rel=1e-3)
+    assert sum(router_totals(RESULT)) == pytest.approx(RESULT.hops / 200)
+
+
+def test_a_page_without_labels_histogram_or_notes():
+    result = make_result(
+        "tiny", cores=2, layer_names=("a", "b"), accuracy=None, labels=None, sample_cycles=None, notes=[],
+        placement={}, convention={}, synops=0
+    )  # fmt: skip
+    words = Page(render_page(result)).words
+    assert "the data has no labels" in words
+    assert "no synaptic operations" in words
+    assert "clock cycles a sample" not in words
+    assert "does not say how its cores were placed" in words
+    same = make_result("tiny", cores=2, layer_names=("a",), samples=3, sample_cycles=[70, 70, 70])
+    assert "Every sample takes" in Page(render_page(same)).words
+
+
+def test_the_histogram_counts_every_sample():
+    counts = re.findall(r"cycles: (\d+) samples", HTML)
+    assert sum(map(int, counts)) == 200
+
+
+def test_save_page(tmp_path):
+    save_page(RESULT, tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == HTML
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_pictures(tmp_path):
+    for name, start in (("mesh.svg", b"<?xml"), ("mesh.png", b"\x89PNG")):
+        mesh_picture(RESULT, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    before = (tmp_path / "mesh.svg").read_bytes()
+    mesh_picture(RESULT, tmp_path / "mesh.svg")
+    assert (tmp_path / "mesh.svg").read_bytes() == before
+    with pytest.raises(ValueError, match=r"must end in \.svg, \.png, \.pdf, not 'mesh\.txt'"):
+        mesh_picture(RESULT, tmp_path / "mesh.txt")
+
+
+def test_heat_steps():
+    assert heat_step(0, 10) is None
+    assert heat_step(5, 0) is None
+    assert heat_step(0.01, 10) == 0
+    assert heat_step(10, 10) == 14
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 J"), (1.54e-12, "1.54 pJ"), (9.9999e-7, "1.00 µJ"), (0.00123, "1.23 mJ"), (12.34, "12.3 J"),
+        (999.7, "1.00 kJ"), (123.4, "123 J"), (3e-17, "0.03 fJ"), (-2e-9, "-2.00 nJ"),
+    ],
+)  # fmt: skip
+def test_si(value, text):
+    assert si(value, "J").replace("\u00a0", " ") == text
+
+
+def test_counts_shares_and_intervals():
+    assert [count(v) for v in (0, 7.0, 7.25, 12345.6, 0.5)] == ["0", "7", "7.25", "12,346", "0.5"]
+    assert [share(v).replace("\u00a0", " ") for v in (0.5, 0.0123, 1)] == [
+        "50.0 %",
+        "1.23 %",
+        "100.0 %",
+    ]
+    low, high = interval(0.98, 1000)
+    assert 0.968 < low < 0.98 < high < 0.988
+    assert interval(1.0, 10)[1] == pytest.approx(1.0)
+    assert interval(0.0, 10)[0] == pytest.approx(0.0)

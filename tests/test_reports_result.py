@@ -1,0 +1,104 @@
+"""Result files: what is written is read, the schema is published, damaged files get sentences."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from spikeloom.reports.result import (
+    ResultError,
+    RunResult,
+    load_result,
+    result_schema,
+    save_result,
+    write_whole,
+)
+from tests.support.result_builder import make_result
+
+RESULT = make_result("tiny", cores=3, layer_names=("a", "b"), samples=20)
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / "result.json"
+    save_result(RESULT, path)
+    assert load_result(path) == RESULT
+    assert [item.name for item in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_optional_fields_may_be_missing():
+    fields = json.loads(RESULT.model_dump_json())
+    del fields["sample_cycles"], fields["labels"]
+    fields["accuracy"] = None
+    assert RunResult.model_validate(fields).sample_cycles is None
+
+
+def test_the_schema_names_every_field():
+    schema = result_schema()
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == set(json.loads(RESULT.model_dump_json()))
+    for name in ("network", "energy_rows", "cycles_per_sample", "provenance", "mesh"):
+        assert name in schema["required"]
+    json.dumps(schema)
+
+
+def test_results_do_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        RESULT.network = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_derived_figures():
+    total = RESULT.energy_j["total"]
+    assert RESULT.pj_per_synop == pytest.approx(total * 20 / RESULT.synops * 1e12)
+    assert RESULT.average_power_w == pytest.approx(total * RESULT.throughput_per_s)
+    assert make_result("tiny", cores=1, layer_names=("a",), synops=0).pj_per_synop is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: f.pop("network"), "network: Field required"),
+        (lambda f: f.update(colour="red"), "colour: Extra inputs are not permitted"),
+        (lambda f: f.update(schema_version=99), "has result version 99, this spikeloom reads 1; run the program again"),
+        (lambda f: f.pop("schema_version"), "it does not say its schema_version"),
+        (lambda f: f.update(samples=21), "predictions must have 21 entries, not 20"),
+        (lambda f: f["energy_j"].update(total=1.0), "energy_j.total is 1.0, its components add up to"),
+        (lambda f: f["energy_rows"].pop(), "the rows to"),
+        (lambda f: f["steps"]["core_spikes"].pop(), "steps.core_spikes must be 12 rows of 3"),
+        (lambda f: f["steps"]["router_flits"][0].pop(), "steps.router_flits must be 12 rows of 4"),
+        (lambda f: f["mesh"].update(columns=0), "mesh must say columns"),
+        (lambda f: f.update(accuracy=1.5), "accuracy"),
+    ],
+)  # fmt: skip
+def test_damaged_results_are_refused(tmp_path, change, words):
+    fields = json.loads(RESULT.model_dump_json())
+    change(fields)
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ResultError) as error:
+        load_result(path)
+    assert words in str(error.value)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "result.json"
+    path.write_bytes(content)
+    with pytest.raises(ResultError, match="is no "):
+        load_result(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ResultError, match="is no readable JSON result"):
+        load_result(tmp_path / "none.json")
+
+
+def test_a_failed_write_keeps_the_earlier_file(tmp_path):
+    path = tmp_path / "file"
+    write_whole(path, "earlier")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "\ud800")
+    assert path.read_text() == "earlier"
+    assert len(list(tmp_path.iterdir())) == 1
