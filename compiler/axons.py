@@ -1,4 +1,4 @@
-"""Axons of a block of neurons: which sources feed it, and which of them may share an axon because their weights agree."""
+"""Axons of a block of neurons: which sources feed it, and which may share an axon because their weights agree."""
 
 from __future__ import annotations
 
@@ -61,8 +61,7 @@ def axon_bound(signed: bool, activation_bits: int) -> int:
 
 
 def collect_fan_in(network: QuantisedNetwork, name: str, activation_bits: int) -> FanIn:
-    """Join the projections into population ``name``; parallel ones of equal delay are added where weights stay in
-    range.
+    """Join the projections into population ``name``; parallel ones of equal delay add where weights stay in range.
 
     Raises
     ------
@@ -132,7 +131,7 @@ def _clean(weight: sparse.csr_array) -> sparse.csr_array:
 
 
 def group_axons(fan_in: FanIn, block: sparse.csc_array) -> AxonGroups:
-    """Group the columns of ``block`` (rows of the fan-in's matrix, CSC with sorted rows) into axons; empty columns need none."""
+    """Group the columns of ``block`` (rows of the fan-in's matrix, CSC, sorted) into axons; empty ones need none."""
     counts = np.diff(block.indptr)
     columns = np.flatnonzero(counts).astype(np.int64)
     if not len(columns):

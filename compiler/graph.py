@@ -136,7 +136,7 @@ class Network:
 def uniform_population(
     name: str, kind: NeuronKind, shape: tuple[int, ...], **values: object
 ) -> Population:
-    """Make a population whose array fields are broadcast from scalars (defaults: no decay of 1, threshold 1, rest 0)."""
+    """Make a population whose arrays are broadcast from scalars: decay_mem and threshold 1, the rest 0 by default."""
     size = prod(shape)
     defaults: dict[str, float] = {
         "decay_mem": 1.0, "decay_syn": 0.0, "threshold": 1.0, "v_reset": 0.0, "v_init": 0.0, "i_init": 0.0, "bias": 0.0,

@@ -80,7 +80,9 @@ def _weight_error(
         real.data = real.data * scales[exact.source][real.indices]
         integer = made.weight
         values = integer.data * np.repeat(unit, np.diff(integer.indptr))
-        back = sparse.csr_array((values, integer.indices, integer.indptr), shape=integer.shape)
+        back = sparse.csr_array(
+            (values, integer.indices, integer.indptr), shape=integer.shape, copy=True
+        )
         lost += float(np.square((real - back).data).sum())
         whole += float(np.square(real.data).sum())
     return 0.0 if whole == 0.0 else float(np.sqrt(lost / whole))

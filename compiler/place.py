@@ -133,7 +133,7 @@ def place(
 
 
 def host_hops(mesh: NetworkOnChipConfig) -> tuple[Ints, Ints]:
-    """Return for each place (row by row) the hops from the nearest host row's edge, and to the nearest host column's."""
+    """Return for each place, row by row, the hops from the nearest host row and to the nearest host column."""
     site = np.arange(mesh.columns * mesh.rows)
     x, y = site % mesh.columns, site // mesh.columns
     hops_in = x + 1 + np.abs(y[:, None] - np.array(mesh.host_rows)).min(axis=1)
@@ -168,7 +168,7 @@ def _columns_snake(mesh: NetworkOnChipConfig) -> Ints:
 
 
 def _hilbert(mesh: NetworkOnChipConfig) -> Ints:
-    """Return the places in the order of a Hilbert curve over the smallest power-of-two square; those outside are left out."""
+    """Return the places in the order of a Hilbert curve over the smallest power-of-two square around the mesh."""
     order = (max(mesh.columns, mesh.rows) - 1).bit_length()
     sites = []
     for index in range(4**order):

@@ -18,11 +18,11 @@ class QuantisedPopulation:
     """One population in integers; arrays are (neurons,) int64, as the soma's memories hold them.
 
     ``scale`` (neurons,) float64 is what one unit of the membrane (after ``i_shift``) is worth in the network's units:
-    ``v = scale * v_mem``. ``output_scale`` (neurons,) float64 is what one unit of the output is worth: 1 for spikes, the
-    activation's scale for RELU and TABLE, ``scale`` for integrators. ``bias``, ``v_threshold``, ``v_reset``, ``v_init``
-    and ``i_init`` are in membrane units. ``max_payload`` bounds the magnitude of one output value. ``axon_signed``
-    says that the axons of
-    its cores read two's complement values. ``table`` is (256,) int32 for TABLE, else None.
+    ``v = scale * v_mem``. ``output_scale`` (neurons,) float64 is what one unit of the output is worth: 1 for spikes,
+    the activation's scale for RELU and TABLE, ``scale`` for integrators. ``bias``, ``v_threshold``, ``v_reset``,
+    ``v_init`` and ``i_init`` are in membrane units. ``max_payload`` bounds the magnitude of one output value.
+    ``axon_signed`` says that the axons of its cores read two's complement values. ``table`` is (256,) int32 for
+    TABLE, else None.
     """
 
     source: Population
@@ -65,7 +65,7 @@ class QuantisedProjection:
 
 @dataclass(frozen=True)
 class QuantisedInput:
-    """An input as axon values: ``payload = round(value / scale)`` clipped to ``-max_payload`` (0 if unsigned) .. ``max_payload``."""
+    """An input as axon values: ``payload = round(value / scale)``, clipped to 0 or -max_payload .. max_payload."""
 
     name: str
     shape: tuple[int, ...]

@@ -62,7 +62,10 @@ def describe_partition(network: QuantisedNetwork, plan: Partition) -> Descriptio
 def describe_schedule(plan: Partition, times: Schedule) -> Description:
     """Say how deep the pipeline is, and why a timestep takes several steps."""
     delays = [edge.flit_delay(times.depth, times.steps) for edge in times.edges]
-    summary = f"{times.steps} chip timesteps a network timestep, depth {max(times.depth)}, delays up to {max(delays, default=0)}"
+    summary = (
+        f"{times.steps} chip timesteps a network timestep, depth {max(times.depth)}, "
+        f"delays up to {max(delays, default=0)}"
+    )
     details = {
         "steps_per_timestep": times.steps,
         "depth": dict(zip(plan.nodes, times.depth, strict=True)),
@@ -73,7 +76,10 @@ def describe_schedule(plan: Partition, times: Schedule) -> Description:
 
 def describe_placement(made: Placement) -> Description:
     """Say what placement saved."""
-    summary = f"{made.final_cost:.1f} flit hops a timestep, {made.saved_percent:.0f}% below row by row ({made.naive_cost:.1f})"
+    summary = (
+        f"{made.final_cost:.1f} flit hops a timestep, {made.saved_percent:.0f}% below row by row "
+        f"({made.naive_cost:.1f})"
+    )
     details = {
         "naive_cost": made.naive_cost,
         "start_cost": made.start_cost,
@@ -86,7 +92,8 @@ def describe_placement(made: Placement) -> Description:
 
 def describe_routing(made: Routing) -> Description:
     """Say how many routes there are."""
-    summary = f"{len(made.routes)} routes, at most {made.fullest_core} in a core; {len(made.input_routes)} from the host"
+    summary = f"{len(made.routes)} routes, at most {made.fullest_core} in a core; "
+        f"{len(made.input_routes)} from the host"
     details = {
         "routes": len(made.routes),
         "fullest_core": made.fullest_core,

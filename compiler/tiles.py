@@ -118,7 +118,7 @@ class CostModel:
 
 
 def choose_cut(shape: tuple[int, ...], fan_in: FanIn, axons: int, neurons: int) -> Cut:
-    """Choose the cut into blocks of at most ``neurons`` that takes fewest cores, and among those sends fewest copies."""
+    """Choose the cut into blocks of at most ``neurons`` that takes fewest cores, then sends fewest copies."""
     cuts = list(_candidates(_three_axes(shape), neurons))
     if len(cuts) == 1:
         return cuts[0]
@@ -150,7 +150,7 @@ def _three_axes(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _candidates(shape: tuple[int, int, int], neurons: int) -> Iterator[Cut]:
-    """Yield the sensible cuts: each number of parts with another part size, blocks neither too large nor needlessly small."""
+    """Yield the sensible cuts: each number of parts with another part size, blocks neither too large nor too small."""
     choices = [_part_counts(size) for size in shape]
     for channels, rows in product(choices[0], choices[1]):
         taken = -(-shape[0] // channels) * -(-shape[1] // rows)

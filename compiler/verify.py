@@ -1,4 +1,4 @@
-"""What must hold after each pass of the compiler; a failure is a bug of ours and names the pass, the place and the rule."""
+"""What must hold after each pass of the compiler; a failure is a bug of ours and names pass, place and rule."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def check_routing(
     routing: Routing,
     config: ChipConfig,
 ) -> None:
-    """Check that every flit the plan asks for has its route, and that every route ends at an axon, neuron or line in use."""
+    """Check that every flit of the plan has its route, and every route ends at an axon, neuron or line in use."""
     copies = fan_out(network, plan)
     asked = np.concatenate([*copies[: plan.input_count], np.zeros(0, dtype=np.int64)])
     if not np.array_equal(np.diff(routing.input_offset), asked):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
 from math import exp, log
@@ -14,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 _FOLDER = Path(__file__).parent / "costs"
 
-# How good a figure is, worst last: what is made of several figures is as good as the worst of them.
-STATUSES = ("measured", "derived", "assumed")
-
 _T = TypeVar("_T")
 
 Status = Literal["measured", "derived", "assumed"]
 Known = Literal["measured", "read", "recalled", "reasoned"]
+
+# How good a figure is, worst last: what is made of several figures is as good as the worst of them.
+STATUSES: tuple[Status, ...] = ("measured", "derived", "assumed")
 
 
 class CostError(ValueError):
@@ -100,7 +101,7 @@ class SramTable(_Sourced):
     @cached_property
     def _curves(self) -> dict[str, list[tuple[float, float]]]:
         sizes = sorted({point.size_bytes for point in self.points})
-        columns = {
+        columns: dict[str, Callable[[SramPoint], float]] = {
             "read_pj": lambda p: p.read_pj / p.word_bytes**self.word_exponent.value,
             "leakage_mw": lambda p: p.leakage_mw,
             "area_mm2": lambda p: p.area_mm2,
@@ -200,7 +201,7 @@ def costs_from_dict(fields: Any, where: str) -> CostTable:
     try:
         return CostTable.model_validate(fields)
     except ValidationError as error:
-        lines = []
+        lines: list[str] = []
         for item in error.errors():
             place = ".".join(str(part) for part in item["loc"]) or "the table"
             message = item["msg"].removeprefix("Value error, ")

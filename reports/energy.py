@@ -196,7 +196,7 @@ def _leakage(config: ChipConfig, costs: CostTable, used: int, seconds: float) ->
     size = sum(memory.size_bytes for memory in memories(config).values()) / 1024
     factors = [costs.constant("temperature_k"), costs.constant("leakage_halving_k")]
     source = " | ".join([costs.sram.source, *(item.source for item in factors)])
-    status = worst_status(costs.sram.status, *(item.status for item in factors))
+    status = worst_status(costs.sram.status, factors[0].status, factors[1].status)
     idle = config.many_core.core_count - used
     return [
         EnergyRow(
@@ -205,7 +205,7 @@ def _leakage(config: ChipConfig, costs: CostTable, used: int, seconds: float) ->
             count=seconds,
             cost_j=watts * cores,
             energy_j=seconds * watts * cores,
-            unit=f"a second of {cores} {what} cores with {size:.3g} KiB each, at {factors[0].value:g} K",
+            unit=f"a second of {cores} {what} {'core' if cores == 1 else 'cores'} with {size:.3g} KiB each, at {factors[0].value:g} K",
             source=source,
             status=status,
         )

@@ -71,7 +71,7 @@ def cells(result: RunResult) -> tuple[Cell, ...]:
     used: dict[tuple[int, int], tuple[int, str]] = {}
     for number, core in enumerate(_cores(result)):
         used[int(core["x"]), int(core["y"])] = number, str(core["layer"])
-    made = []
+    made: list[Cell] = []
     for y in range(rows):
         for x in range(columns):
             core, name = used.get((x, y), (-1, ""))
@@ -100,7 +100,7 @@ def frames(result: RunResult) -> Frames:
     width = max(1, len(routers[0]) + len(cores[0]))
     together = -(-len(routers) * width // _FRAME_VALUES)
     starts = range(0, len(routers), together)
-    names = []
+    names: list[str] = []
     for start in starts:
         last = min(start + together, len(routers)) - 1
         names.append(str(start) if last == start else f"{start} to {last}")

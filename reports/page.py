@@ -31,6 +31,8 @@ _CELL, _GAP, _MARGIN = 26, 2, 20
 def render_page(result: RunResult) -> str:
     """Return the page: summary, time, energy, mesh, layers, placement, conventions, provenance."""
     return _template().render(
+        css=_text("page.css") + _heat_css(),
+        script=_text("page.js"),
         result=result,
         tiles=tiles(result),
         bins=cycle_bins(result),
@@ -58,10 +60,14 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"si": si, "count": count, "share": share}
-    environment.globals["css"] = (_FOLDER / "page.css").read_text(encoding="utf-8") + _heat_css()
-    environment.globals["script"] = (_FOLDER / "page.js").read_text(encoding="utf-8")
+    filters: dict[str, Any] = {"si": si, "count": count, "share": share}
+    environment.filters.update(filters)
     return environment.get_template("template.html.j2")
+
+
+@cache
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _heat_css() -> str:
@@ -77,7 +83,7 @@ def _mesh(result: RunResult) -> dict[str, Any]:
     made = mesh_map.frames(result)
     spikes, flits = mesh_map.core_totals(result), mesh_map.router_totals(result)
     spike_top, flit_top = max(spikes, default=0.0), max(flits, default=0.0)
-    places = []
+    places: list[dict[str, Any]] = []
     for number, cell in enumerate(mesh_map.cells(result)):
         spike = spikes[cell.core] if cell.core >= 0 else 0.0
         places.append(

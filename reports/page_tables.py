@@ -146,7 +146,7 @@ def energy_lines(result: RunResult) -> list[dict[str, Any]]:
             "count": si(row.count, "s") if row.event == "seconds" else count(row.count),
             "cost": si(row.cost_j, "W" if row.event == "seconds" else "J"),
             "energy": si(row.energy_j, "J"),
-            "source": ", ".join(str(numbers[part]) for part in row.source.split(" | ")),
+            "source": ", ".join(map(str, sorted({numbers[s] for s in row.source.split(" | ")}))),
             "status": row.status,
         }
         for row in result.energy_rows
@@ -164,7 +164,7 @@ def layer_lines(result: RunResult) -> dict[str, Any]:
     """Return the table of layers: headings of the losses, rows, and what the whole chip shares."""
     there = [loss for loss in _LOSSES if any(loss[0] in layer.notes for layer in result.layers)]
     known = {name for name, _, _ in _LOSSES}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, layer in enumerate(result.layers, 1):
         others = {k: v for k, v in layer.notes.items() if k not in known}
         rows.append(
@@ -194,7 +194,7 @@ def layer_lines(result: RunResult) -> dict[str, Any]:
 def placement_lines(result: RunResult) -> list[tuple[str, str]]:
     """Return what the placer reached, one figure a row."""
     unit = str(result.placement.get("unit", ""))
-    lines = []
+    lines: list[tuple[str, str]] = []
     for name, value in result.placement.items():
         if name.endswith("_percent"):
             lines.append((name.removesuffix("_percent"), f"{_plain(value)} %"))

@@ -142,7 +142,7 @@ def prices(config: ChipConfig, costs: CostTable) -> tuple[Price, ...]:
         f"{add_curve.source} | {scale.source}",
         f"{multiply_curve.source} | {scale.source}",
     )
-    rows = (
+    rows: tuple[tuple[str, tuple[str, ...], float, str, str, Status], ...] = (
         ("axon", ("axon_writes",), 2 * access("axons"), f"read and write of a value ({says('axons')})",
          costs.sram.source, sram),
         ("axon", ("active_axons",), access("axons"), f"write that empties a slot ({says('axons')})",

@@ -199,7 +199,7 @@ def load_result(path: str | Path) -> RunResult:
     try:
         return RunResult.model_validate(fields)
     except ValidationError as error:
-        lines = []
+        lines: list[str] = []
         for item in error.errors()[:5]:
             place = ".".join(str(part) for part in item["loc"]) or "the result"
             lines.append(f"{place}: {item['msg'].removeprefix('Value error, ')}")

@@ -25,7 +25,7 @@ def _use_cache() -> bool:
     Numba does not notice that a kernel which another file calls has changed; a folder per state of chip/ and sim/
     cannot be stale.
     """
-    if _config.DISABLE_JIT:
+    if _config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue] - numba sets it when it is imported
         return False
     if "NUMBA_CACHE_DIR" in os.environ:
         return True
@@ -39,7 +39,7 @@ def _use_cache() -> bool:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
         return False
-    _config.CACHE_DIR = str(folder)
+    _config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue] - as above
     return os.access(folder, os.W_OK)
 
 

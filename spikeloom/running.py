@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,14 +202,13 @@ def _decision(program: ManyCoreProgram, decide: str | None) -> Decide:
     spiking = program.output_spiking
     if decide is None:
         return "count" if spiking else "membrane"
-    choice = next((name for name in DECISIONS if name == decide), None)
-    if choice is None:
+    if decide not in DECISIONS:
         raise InputError(f"decide must be one of {', '.join(DECISIONS)}, not {decide!r}")
     if decide != "membrane" and not spiking:
         raise InputError(
             f"the outputs do not spike, so that {decide!r} has nothing to read; use --decide membrane"
         )
-    return choice
+    return cast(Decide, decide)
 
 
 def _membranes(

@@ -1,4 +1,4 @@
-"""Partition: few cores, balanced partial sums, recurrent sources in main cores, blocks small enough for their routes."""
+"""Partition: few cores, balanced partial sums, recurrent sources in main cores, blocks small enough to route."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ def test_too_many_cores_do_not_fit():
     error = refused(layer(weight), chip(mesh=(2, 2)))
     assert (error.resource, error.asked, error.available) == ("cores", 12, 4)
     assert str(error) == (
-        "the network (most of all p: 12) needs 12 cores, the chip has 4; it would fit with a mesh of at least 12 cores, "
-        "or more axons and neurons a core, or a smaller network"
+        "the network (most of all p: 12) needs 12 cores, the chip has 4; it would fit with a mesh of at least "
+        "12 cores, or more axons and neurons a core, or a smaller network"
     )
 
 

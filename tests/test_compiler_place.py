@@ -1,7 +1,6 @@
-"""Placement: traffic, cost, never worse than naive, the same for the same seed, compiled and interpreted annealing agree."""
+"""Placement: traffic, cost, never worse than naive, the same by seed; compiled and interpreted annealing agree."""
 
 from __future__ import annotations
-
 
 import numpy as np
 import pytest

@@ -149,19 +149,25 @@ def test_no_synops_have_no_energy_each():
     assert report.total > 0
 
 
-def test_counters_that_do_not_fit_are_refused():
+def charge(**changes: Any) -> None:
     counters = make_counters(TINY, cores=2, active=3)
-    options: dict[str, Any] = {"samples": 1, "core_layers": ["a", "a"], "costs": COSTS}
+    options = {"config": TINY, "samples": 1, "core_layers": ["a", "a"], "costs": COSTS}
+    arguments: dict[str, Any] = counters | options | changes
+    energy(**arguments)
+
+
+def test_counters_that_do_not_fit_are_refused():
+    charge()
     with pytest.raises(ValueError, match=r"core_counters must have shape \(1, 13\), not \(2, 13\)"):
-        energy(TINY, **counters, **options | {"core_layers": ["a"]})
+        charge(core_layers=["a"])
     with pytest.raises(ValueError, match="samples must be at least 1, not 0"):
-        energy(TINY, **counters, **options | {"samples": 0})
+        charge(samples=0)
     with pytest.raises(ValueError, match="router_counters must have shape"):
-        energy(TINY, **counters | {"router_counters": np.zeros((3, 5), dtype=np.int64)}, **options)
-    rest = {k: v for k, v in counters["chip_counters"].items() if k != "host_flits_in"}
+        charge(router_counters=np.zeros((3, 5), dtype=np.int64))
+    counts = make_counters(TINY, cores=2, active=3)["chip_counters"]
     with pytest.raises(ValueError, match="chip_counters lack host_flits_in"):
-        energy(TINY, **counters | {"chip_counters": rest}, **options)
-    with pytest.raises(
-        CostError, match="cost table is for 28 nm, the chip 'tiny' is built in 40 nm"
-    ):
-        energy(TINY.replace(chip={"node_nm": 40}), **counters, **options)
+        charge(chip_counters={k: v for k, v in counts.items() if k != "host_flits_in"})
+    with pytest.raises(ValueError, match="cycles must be at least 1, not 0"):
+        charge(chip_counters=counts | {"cycles": 0})
+    with pytest.raises(CostError, match="table is for 28 nm, the chip 'tiny' is built in 40 nm"):
+        charge(config=TINY.replace(chip={"node_nm": 40}))

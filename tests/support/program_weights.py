@@ -1,4 +1,4 @@
-"""The connections that a program holds, read back from its routes and memories alone; for comparison with the network."""
+"""The connections that a program holds, read back from its routes and memories alone."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def read_back(program: ManyCoreProgram) -> ReadBack:
 
 
 def assert_holds(program: ManyCoreProgram, network: QuantisedNetwork) -> ReadBack:
-    """Assert that the program's connections are exactly the network's, axons hold their payloads, outputs are in order."""
+    """Assert that the program's connections are the network's, axons hold their payloads, outputs are in order."""
     back = read_back(program)
     wanted: Connections = {}
     for p in network.projections:

@@ -1,4 +1,4 @@
-"""Quantised networks by hand: small integer networks for the tests of the back half of the compiler and of the simulator."""
+"""Quantised networks by hand: small integer networks for tests of the compiler's back half and the simulator."""
 
 from __future__ import annotations
 
