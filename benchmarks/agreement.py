@@ -113,8 +113,10 @@ def compare(case: Case, data: Path, config: ChipConfig, samples: int) -> str:
     else:
         got, want = run.output_count, stored.spikes.sum(axis=1)
         wrong = int(np.abs(run.output_record - stored.spikes).sum())
-        outcome = f"{wrong} of {int(stored.spikes.sum())} output spikes differ, "
+        outcome = (
+            f"{wrong} of {int(stored.spikes.sum())} output spikes differ, "
             f"{np.mean(got == want):.2%} of the counts equal"
+        )
     agree = np.mean(got.argmax(axis=1) == want.argmax(axis=1))
     return (
         f"{agree:.1%} of predictions equal, {outcome}; integer reference {same}; {program.core_count} cores, "

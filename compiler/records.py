@@ -92,8 +92,10 @@ def describe_placement(made: Placement) -> Description:
 
 def describe_routing(made: Routing) -> Description:
     """Say how many routes there are."""
-    summary = f"{len(made.routes)} routes, at most {made.fullest_core} in a core; "
+    summary = (
+        f"{len(made.routes)} routes, at most {made.fullest_core} in a core; "
         f"{len(made.input_routes)} from the host"
+    )
     details = {
         "routes": len(made.routes),
         "fullest_core": made.fullest_core,

@@ -55,8 +55,8 @@ def weight_units(
     """Return what one unit of each neuron's integer weights is worth, (neurons,).
 
     The largest weight becomes ``limit``; at 4 bits and fewer it may be clipped if that lowers the squared error.
-    Weights on a grid of powers of two stay exact. The threshold of a neuron with tiny weights still fits a quarter of its
-    membrane's range.
+    Weights on a grid of powers of two stay exact. The threshold of a neuron with tiny weights still fits a quarter of
+    its membrane's range.
     """
     largest = _row_max(population.size, exact)
     silent = largest == 0

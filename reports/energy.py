@@ -198,6 +198,7 @@ def _leakage(config: ChipConfig, costs: CostTable, used: int, seconds: float) ->
     source = " | ".join([costs.sram.source, *(item.source for item in factors)])
     status = worst_status(costs.sram.status, factors[0].status, factors[1].status)
     idle = config.many_core.core_count - used
+    at = f"with {size:.3g} KiB each, at {factors[0].value:g} K"
     return [
         EnergyRow(
             component=component,
@@ -205,7 +206,7 @@ def _leakage(config: ChipConfig, costs: CostTable, used: int, seconds: float) ->
             count=seconds,
             cost_j=watts * cores,
             energy_j=seconds * watts * cores,
-            unit=f"a second of {cores} {what} {'core' if cores == 1 else 'cores'} with {size:.3g} KiB each, at {factors[0].value:g} K",
+            unit=f"a second of {cores} {what} {'core' if cores == 1 else 'cores'} {at}",
             source=source,
             status=status,
         )
