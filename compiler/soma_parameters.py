@@ -121,9 +121,29 @@ def _membrane_shift(
     top = float((1 << (core.membrane_bits - 1)) - 1)
     largest = float(np.max(reach / unit, initial=1.0))
     room = int(np.floor(np.log2(top / (margin * largest))))
-    if activity is not None and largest > top:
-        notes.append(
-            f"{population.name}: membranes leave their {core.membrane_bits} bits and saturate; widen membrane_bits "
-            f"to {core.membrane_bits - room}"
-        )
+    if activity is not None:
+        _note_saturation(population, unit, activity, core, top, notes)
     return max(0, min(room, 31, 62 - core.accumulator_bits))
+
+
+def _note_saturation(
+    population: Population,
+    unit: Floats,
+    activity: Activity,
+    core: CoreConfig,
+    top: float,
+    notes: list[str],
+) -> None:
+    """Say which membranes left their range with the calibration data, above or only below."""
+    above = int(np.sum(np.maximum(activity.high, activity.max_current) / unit > top))
+    below = int(np.sum(-activity.low / unit > top))
+    if above:
+        notes.append(
+            f"{population.name}: {above} membranes exceed their {core.membrane_bits} bits and saturate; "
+            "widen membrane_bits"
+        )
+    elif below:
+        notes.append(
+            f"{population.name}: {below} membranes, far below their thresholds, stop at the lower end of their "
+            f"{core.membrane_bits} bits"
+        )

@@ -1,4 +1,4 @@
-"""Pictures of a result for documents: the network's cores on the mesh beside their activity and the traffic."""
+"""Pictures of a result for documents: the network's layers on the mesh beside the traffic of its routers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import mesh_map
 from .result import RunResult, write_whole
+from .units import share, si
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
 _EMPTY = "#e9ebee"
 _FORMATS = ("svg", "png", "pdf")
+_LONGEST_NAME = 22
 
 
 def mesh_picture(result: RunResult, path: str | Path) -> None:
-    """Draw the layers on the mesh, the outputs of cores and the flits of routers into a .svg, .png or .pdf file.
+    """Draw the layers on the mesh and the flits of its routers into a .svg, .png or .pdf file.
+
+    The same result gives the same file.
 
     Raises
     ------
@@ -32,16 +36,17 @@ def mesh_picture(result: RunResult, path: str | Path) -> None:
         raise ValueError(f"a picture's name must end in .{', .'.join(_FORMATS)}, not {path.name!r}")
     from matplotlib import rc_context  # takes most of a second: only who draws pays for it
 
-    with rc_context({"svg.hashsalt": "spikeloom", "svg.fonttype": "path", "font.size": 9}):
+    # parse_math off: a dollar sign in a name is a dollar sign.
+    options = {"svg.hashsalt": "spikeloom", "svg.fonttype": "path", "text.parse_math": False}
+    with rc_context(options | {"font.size": 9}):
         figure = draw_mesh(result)
         buffer = BytesIO()
         figure.savefig(
             buffer,
             format=kind,
-            dpi=160,
+            dpi=200,
             facecolor="white",
-            bbox_inches="tight",
-            metadata={"Date": None} if kind == "svg" else None,
+            metadata={"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind),
         )
     write_whole(path, buffer.getvalue())
 
@@ -51,30 +56,42 @@ def draw_mesh(result: RunResult) -> Figure:
     from matplotlib.figure import Figure
 
     columns, rows = result.mesh["columns"], result.mesh["rows"]
-    figure = Figure(
-        figsize=(11, 0.8 + 3.4 * min(max(rows / columns, 0.3), 2.0)), layout="constrained"
-    )
-    layers, activity, traffic = figure.subplots(1, 3)
-    cells = mesh_map.cells(result)
-    spikes = mesh_map.core_totals(result)
-    _frame(layers, result, f"{result.network} on {result.chip}: layers")
-    for cell in cells:
+    height = 1.3 + 3.9 * min(max(rows / columns, 0.3), 1.5) + 0.18 * ((len(result.layers) - 1) // 3)
+    figure = Figure(figsize=(9, height), layout="constrained")
+    figure.suptitle(_title(result), fontsize=10)
+    layers, traffic = figure.subplots(1, 2)
+    _frame(layers, result, "layer of each core")
+    for cell in mesh_map.cells(result):
         colour = mesh_map.layer_colour(cell.layer) if cell.layer else _EMPTY
         _square(layers, cell.x, cell.y, colour)
         if cell.layer and columns <= 20:
-            layers.text(cell.x, cell.y, str(cell.layer), ha="center", va="center", fontsize=7)
+            layers.text(cell.x, cell.y, str(cell.layer), ha="center", va="center", fontsize=8)
     handles = [
         _square(layers, -9, -9, mesh_map.layer_colour(number))
         for number, _ in enumerate(result.layers, 1)
     ]
-    names = [f"{number} {layer.name}" for number, layer in enumerate(result.layers, 1)]
+    names = [f"{number} {_short(layer.name)}" for number, layer in enumerate(result.layers, 1)]
     layers.legend(
-        handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False, fontsize=8
+        handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.05), ncols=min(3, max(1, len(names))),
+        frameon=False, fontsize=8, handlelength=1, handleheight=1, columnspacing=1.2
     )  # fmt: skip
-    per_core = [spikes[cell.core] if cell.core >= 0 else 0.0 for cell in cells]
-    _heat(activity, result, "outputs of cores a sample", per_core)
-    _heat(traffic, result, "flits of routers a sample", list(mesh_map.router_totals(result)))
+    _heat(traffic, result, "flits forwarded by each router, a sample")
     return figure
+
+
+def _title(result: RunResult) -> str:
+    accuracy = "unknown" if result.accuracy is None else share(result.accuracy)
+    return (
+        f"{_short(result.network)} on {_short(result.chip)}\n"
+        f"accuracy {accuracy} of {result.samples:,} samples,  "
+        f"{si(result.energy_j['total'], 'J')} and {si(result.latency_s.median, 's')} a sample"
+    )
+
+
+def _short(name: str) -> str:
+    """Return a name on one line that is not too long."""
+    name = " ".join(name.split())
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}\u2026"
 
 
 def _frame(axes: Axes, result: RunResult, title: str) -> None:
@@ -83,16 +100,17 @@ def _frame(axes: Axes, result: RunResult, title: str) -> None:
     axes.set_title(title, fontsize=9)
     axes.set_xticks(range(0, columns, 1 if columns <= 20 else 4))
     axes.set_yticks(range(0, rows, 1 if rows <= 20 else 4))
-    axes.tick_params(length=0, labelsize=7)
+    axes.tick_params(length=0, labelsize=7, colors="#59626c")
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
-def _heat(axes: Axes, result: RunResult, title: str, values: list[float]) -> None:
+def _heat(axes: Axes, result: RunResult, title: str) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
     _frame(axes, result, title)
+    values = mesh_map.router_totals(result)
     colours = mesh_map.HEAT_COLOURS[::-1]
     top = max(values, default=0.0)
     for cell, value in zip(mesh_map.cells(result), values, strict=True):
@@ -103,6 +121,7 @@ def _heat(axes: Axes, result: RunResult, title: str, values: list[float]) -> Non
         scale, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.03
     )
     bar.ax.tick_params(labelsize=7)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 
 
 def _square(axes: Axes, x: int, y: int, colour: str) -> Rectangle:

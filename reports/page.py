@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from . import mesh_map
 from .page_tables import (
+    Tile,
     component_bars,
     cycle_bins,
     energy_lines,
@@ -27,14 +28,20 @@ from .units import count, share, si
 _FOLDER = Path(__file__).parent
 _CELL, _GAP, _MARGIN = 26, 2, 20
 
+# What every cell of the maps has in common is said once: a large mesh has thousands of them.
+_LAYOUT_CSS = f"""
+svg .c {{ width: {_CELL}px; height: {_CELL}px; rx: 2px; }}
+@media (min-width: 60rem) {{ .tiles {{ grid-template-columns: repeat(4, 1fr); }} }}
+"""
+
 
 def render_page(result: RunResult) -> str:
     """Return the page: summary, time, energy, mesh, layers, placement, conventions, provenance."""
     return _template().render(
-        css=_text("page.css") + _heat_css(),
+        css=_text("page.css") + _LAYOUT_CSS + _heat_css(),
         script=_text("page.js"),
         result=result,
-        tiles=tiles(result),
+        tiles=[*tiles(result), *_more_tiles(result)],
         bins=cycle_bins(result),
         components=component_bars(result),
         energy=energy_lines(result),
@@ -49,6 +56,15 @@ def render_page(result: RunResult) -> str:
 def save_page(result: RunResult, path: str | Path) -> None:
     """Write the page as one HTML file; an earlier file stays until the new one is complete."""
     write_whole(path, render_page(result))
+
+
+def _more_tiles(result: RunResult) -> list[Tile]:
+    return [
+        Tile(
+            "average power", si(result.average_power_w, "W"), "energy over time, by the cost table"
+        ),
+        Tile("host input", share(result.host_input_share), "of the cycles the host was injecting"),
+    ]
 
 
 @cache

@@ -20,7 +20,7 @@ from .chip.program import ManyCoreProgram
 from .chip.program_file import load_program
 from .data import Samples, input_shapes, load_arrays, shape_samples, to_payloads
 from .errors import InputError
-from .reports.costs import load_costs
+from .reports.costs import CostTable, load_costs
 from .reports.energy import EnergyReport, energy
 from .reports.result import Decide, LayerModel, RunResult, Spread
 from .sim.jit import NUMBA_VERSION
@@ -78,10 +78,11 @@ def run(
         arrays, input_shapes(program.inputs), timesteps=timesteps, encoder=encode, samples=samples, seed=seed,
         where=where
     )  # fmt: skip
-    decide = _decision(program, decide)
+    choice = _decision(program, decide)
+    costs = load_costs(program.config.node_nm)
     payloads, clipped = to_payloads(program, shaped)
     fingerprint = _program_sha256(program)
-    probes = program.outputs if decide == "membrane" and program.output_spiking else ()
+    probes = program.outputs if choice == "membrane" and program.output_spiking else ()
     start = time.perf_counter()
     simulated = run_many_core(
         program,
@@ -100,7 +101,7 @@ def run(
                     shaped.timesteps,
                     encode,
                     seed,
-                    decide,
+                    choice,
                 ),
             )
         ),
@@ -127,7 +128,7 @@ def run(
         "numpy": np.__version__,
         "numba": NUMBA_VERSION,
     }
-    return make_result(program, shaped, simulated, decide, notes, provenance)
+    return make_result(program, shaped, simulated, choice, notes, provenance, costs)
 
 
 def make_result(
@@ -137,12 +138,12 @@ def make_result(
     decide: Decide,
     notes: list[str],
     provenance: dict[str, Any],
+    costs: CostTable,
 ) -> RunResult:
     """Turn what the simulator counted into a result: decisions, times, energy, maps."""
     config = program.config
     chip = config.many_core
     spiking = program.output_spiking
-    costs = load_costs(config.node_nm)
     spent = energy(
         config,
         simulated.core_counters,
@@ -175,6 +176,7 @@ def make_result(
         chip_timesteps=simulated.cycles.shape[1],
         samples=simulated.samples,
         cycles_per_sample=_spread(per_sample),
+        sample_cycles=per_sample.tolist(),
         cycles_per_timestep=_spread(simulated.cycles),
         latency_s=_spread(per_sample / config.clock_hz),
         throughput_per_s=float(config.clock_hz / per_sample.mean()),

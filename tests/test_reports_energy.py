@@ -93,7 +93,7 @@ def test_each_event_of_a_core_adds_its_price(event):
 def test_dense_tianjic_is_plausible():
     """A dense timestep of all 156 cores costs 1.39 pJ a synaptic operation for spikes, 1.49 with products.
 
-    Published for Tianjic: 1.54 pJ (and about 0.95 W at the peak; ours 0.98 to 1.05 W). Nothing was fitted to it, but
+    Published for Tianjic: 1.54 pJ (and about 0.95 W at the peak; ours 0.97 to 1.04 W). Nothing was fitted to it, but
     half of ours is leakage and clock, which are assumed.
     """
     for multiply, expected in ((0, 1.39), (1, 1.49)):

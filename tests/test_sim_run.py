@@ -125,7 +125,7 @@ def test_checkpoint_goes_on_where_it_stopped(tmp_path):
     whole = run_many_core(program, payloads, timesteps, threads=2)
     path = tmp_path / "run.checkpoint"
 
-    class Stop(Exception):  # noqa: N818 - stands for an interrupt
+    class StopError(Exception):
         pass
 
     calls = []
@@ -133,9 +133,9 @@ def test_checkpoint_goes_on_where_it_stopped(tmp_path):
     def interrupt(done):
         calls.append(done)
         if len(calls) > 18:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run_many_core(
             program,
             payloads,
