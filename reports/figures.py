@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import mesh_map
 from .result import RunResult, write_whole
@@ -37,8 +37,13 @@ def mesh_picture(result: RunResult, path: str | Path) -> None:
     from matplotlib import rc_context  # takes most of a second: only who draws pays for it
 
     # parse_math off: a dollar sign in a name is a dollar sign.
-    options = {"svg.hashsalt": "spikeloom", "svg.fonttype": "path", "text.parse_math": False}
-    with rc_context(options | {"font.size": 9}):
+    options: dict[Any, Any] = {
+        "svg.hashsalt": "spikeloom",
+        "svg.fonttype": "path",
+        "text.parse_math": False,
+        "font.size": 9,
+    }
+    with rc_context(options):
         figure = draw_mesh(result)
         buffer = BytesIO()
         figure.savefig(
@@ -121,7 +126,7 @@ def _heat(axes: Axes, result: RunResult, title: str) -> None:
         scale, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.03
     )
     bar.ax.tick_params(labelsize=7)
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.outline.set_visible(False)
 
 
 def _square(axes: Axes, x: int, y: int, colour: str) -> Rectangle:

@@ -12,13 +12,6 @@ settings.register_profile(
     "spikeloom", deadline=None, print_blob=True, derandomize="CI" in os.environ
 )
 settings.load_profile("spikeloom")
-from hypothesis import settings
-
-# Where CI is set, every run draws the same examples, so that a failure comes from the commit.
-settings.register_profile(
-    "spikeloom", deadline=None, print_blob=True, derandomize="CI" in os.environ
-)
-settings.load_profile("spikeloom")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
