@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _EMPTY = "#e9ebee"
 _FORMATS = ("svg", "png", "pdf")
 _LONGEST_NAME = 22
+_LEFT, _MAP_WIDTH, _LEGEND_LINE, _LEGEND_COLUMNS = 0.35, 4.0, 0.2, 3
 
 
 def mesh_picture(result: RunResult, path: str | Path) -> None:
@@ -61,10 +62,19 @@ def draw_mesh(result: RunResult) -> Figure:
     from matplotlib.figure import Figure
 
     columns, rows = result.mesh["columns"], result.mesh["rows"]
-    height = 1.3 + 3.9 * min(max(rows / columns, 0.3), 1.5) + 0.18 * ((len(result.layers) - 1) // 3)
-    figure = Figure(figsize=(9, height), layout="constrained")
-    figure.suptitle(_title(result), fontsize=10)
-    layers, traffic = figure.subplots(1, 2)
+    # In inches, so that the maps stand side by side whatever is below them.
+    map_height = min(_MAP_WIDTH * rows / columns, 1.5 * _MAP_WIDTH)
+    below = 0.45 + _LEGEND_LINE * max(2, -(-len(result.layers) // _LEGEND_COLUMNS))
+    width, height = 9.0, below + map_height + 0.85
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(_title(result), fontsize=10, y=1 - 0.08 / height, va="top")
+
+    def place(left: float, bottom: float, wide: float, high: float) -> Axes:
+        return figure.add_axes((left / width, bottom / height, wide / width, high / height))
+
+    layers = place(_LEFT, below, _MAP_WIDTH, map_height)
+    traffic = place(width / 2 + _LEFT, below, _MAP_WIDTH, map_height)
+    bar = place(width / 2 + _LEFT + 0.15 * _MAP_WIDTH, below - 0.5, 0.7 * _MAP_WIDTH, 0.1)
     _frame(layers, result, "layer of each core")
     for cell in mesh_map.cells(result):
         colour = mesh_map.layer_colour(cell.layer) if cell.layer else _EMPTY
@@ -77,10 +87,11 @@ def draw_mesh(result: RunResult) -> Figure:
     ]
     names = [f"{number} {_short(layer.name)}" for number, layer in enumerate(result.layers, 1)]
     layers.legend(
-        handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.05), ncols=min(3, max(1, len(names))),
-        frameon=False, fontsize=8, handlelength=1, handleheight=1, columnspacing=1.2
+        handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.3 / map_height),
+        ncols=min(_LEGEND_COLUMNS, max(1, len(names))), frameon=False, fontsize=8, handlelength=1, handleheight=1,
+        columnspacing=1.2, borderaxespad=0
     )  # fmt: skip
-    _heat(traffic, result, "flits forwarded by each router, a sample")
+    _heat(traffic, bar, result, "flits forwarded by each router, a sample")
     return figure
 
 
@@ -110,7 +121,7 @@ def _frame(axes: Axes, result: RunResult, title: str) -> None:
         spine.set_visible(False)
 
 
-def _heat(axes: Axes, result: RunResult, title: str) -> None:
+def _heat(axes: Axes, bar: Axes, result: RunResult, title: str) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
@@ -122,11 +133,10 @@ def _heat(axes: Axes, result: RunResult, title: str) -> None:
         step = mesh_map.heat_step(value, top)
         _square(axes, cell.x, cell.y, _EMPTY if step is None else colours[step])
     scale = ScalarMappable(Normalize(0, top or 1.0), ListedColormap(colours))
-    bar = axes.figure.colorbar(
-        scale, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.03
-    )
-    bar.ax.tick_params(labelsize=7)
-    bar.outline.set_visible(False)
+    axes.figure.colorbar(scale, cax=bar, orientation="horizontal")
+    bar.tick_params(labelsize=7)
+    for spine in bar.spines.values():
+        spine.set_visible(False)
 
 
 def _square(axes: Axes, x: int, y: int, colour: str) -> Rectangle:

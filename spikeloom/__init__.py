@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from .chip.program_file import load_program
     from .compiling import check
     from .compiling import compile_nir as compile
-    from .demo import demo
+    from .demonstration import demo
     from .running import run
-    from .show import show
+    from .showing import show
 
 _PLACES = {
     "check": ("compiling", "check"),
     "compile": ("compiling", "compile_nir"),
-    "demo": ("demo", "demo"),
+    "demo": ("demonstration", "demo"),
     "load_config": ("chip.config", "load_config"),
     "load_program": ("chip.program_file", "load_program"),
     "run": ("running", "run"),
-    "show": ("show", "show"),
+    "show": ("showing", "show"),
 }
 
 __all__ = ["check", "compile", "demo", "load_config", "load_program", "run", "show"]
@@ -40,5 +40,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'spikeloom' has no attribute {name!r}")
     module, attribute = _PLACES[name]
     value = getattr(import_module(f".{module}", __name__), attribute)
-    globals()[name] = value  # also over the submodule of the same name
+    globals()[name] = value
     return value

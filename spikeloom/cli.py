@@ -110,7 +110,7 @@ def compile_command(
     --timesteps 10`
     """
     from .compiling import compile_nir
-    from .show import Table, to_json
+    from .showing import Table, to_json
 
     with errors.status("compile") as status:
         compilation = compile_nir(
@@ -163,7 +163,7 @@ def check_command(
 ) -> None:
     """Say whether a network compiles: what is unsupported, assumed or lossy, what it asks and what there is."""
     from .compiling import check
-    from .show import Table, to_json
+    from .showing import Table, to_json
 
     with errors.status("check"):
         report = check(
@@ -237,7 +237,7 @@ def run_command(
     from .reports.page import save_page
     from .reports.result import save_result
     from .running import run
-    from .show import Table, result_rows
+    from .showing import Table, result_rows
 
     for path in (out, report):
         _writable(path)
@@ -283,7 +283,7 @@ def show_command(
     json: JsonOption = False,
 ) -> None:
     """Show a preset, a network with its passes, a program, or a result."""
-    from .show import show, to_json
+    from .showing import show, to_json
 
     shown = show(
         thing,
@@ -312,8 +312,8 @@ def demo_command(
     json: JsonOption = False,
 ) -> None:
     """Compile a shipped network, run real digits, write a page."""
-    from .demo import demo
-    from .show import Table, result_rows
+    from .demonstration import demo
+    from .showing import Table, result_rows
 
     with _progress("digits") as advance:
         result = demo(

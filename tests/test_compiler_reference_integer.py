@@ -75,7 +75,7 @@ def replay(payloads, weight, config, *, threshold, v_reset, decay, bias, mode, t
 def test_one_neuron_equals_its_scalar_replay(mode, timing, compare, config):
     rng = np.random.default_rng([mode, timing, compare])
     payloads = rng.integers(-60, 128, 300)
-    fields = {"threshold": 240, "v_reset": -19, "bias": 3}
+    fields: dict[str, Any] = {"threshold": 240, "v_reset": -19, "bias": 3}
     decay = 2 * HALF - HALF // 5
     network = one_neuron(
         12, decay_mem=decay, reset_mode=mode, reset_timing=timing, compare=compare, **fields

@@ -91,7 +91,10 @@ def test_a_mixed_figure_is_as_good_as_its_worst_part():
     ("change", "words"),
     [
         (lambda f: f["constants"]["host_bit"].pop("source"), "constants.host_bit.source: Field required"),
+        (lambda f: f["constants"]["host_bit"].pop("unit"), "constants.host_bit.unit: Field required"),
+        (lambda f: f["curves"]["add"].pop("unit"), "curves.add.unit: Field required"),
         (lambda f: f["constants"]["host_bit"].update(value=-1), "constants.host_bit.value"),
+        (lambda f: f["sram"]["points"][0].update(leakage_mw=-0.1), "sram.points.0.leakage_mw"),
         (lambda f: f["constants"]["host_bit"].update(value=float("nan")), "constants.host_bit.value"),
         (lambda f: f["constants"]["host_bit"].update(status="known"), "constants.host_bit.status"),
         (lambda f: f.update(colour="red"), "colour: is no field of a cost table"),

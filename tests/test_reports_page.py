@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from spikeloom.reports.figures import mesh_picture
-from spikeloom.reports.mesh_map import frames, heat_step, router_totals
+from spikeloom.chip.config import load_config
+from spikeloom.reports.figures import draw_mesh, mesh_picture
+from spikeloom.reports.mesh_map import cells, frames, heat_step, router_totals
 from spikeloom.reports.page import render_page, save_page
 from spikeloom.reports.units import count, interval, share, si
 from tests.support.result_builder import make_result
@@ -65,7 +66,10 @@ def test_the_page_is_whole():
         assert PAGE.tags.count(tag) == 1
     assert PAGE.tags.count("svg") == 5
     ids = [value for name, value in PAGE.attributes if name == "id"]
-    assert len(ids) == len(set(ids)) > 156
+    assert len(ids) == len(set(ids))
+    assert sum(str(value).startswith("core-") for value in ids) == 40
+    traffic = [number for number, flits in enumerate(router_totals(RESULT)) if flits]
+    assert {f"router-{number}" for number in traffic} == {v for v in ids if str(v)[:7] == "router-"}
 
 
 def test_the_page_asks_nobody_for_anything():
@@ -93,7 +97,8 @@ def test_the_page_has_every_figure():
         RESULT.config_hash,
         "0123456789abcdef",
         "weights are per neuron scaled to 8 bits",
-        "not measured",
+        "unknown",
+        si(RESULT.average_power_w, "W"),
     ):
         assert figure.replace("\u00a0", " ") in words, figure
     for row in RESULT.energy_rows:
@@ -110,6 +115,51 @@ def test_the_page_has_every_figure():
         assert si(layer.energy_j, "J").replace("\u00a0", " ") in words
 
 
+def test_average_power_is_energy_over_time():
+    seconds = 1 / RESULT.throughput_per_s
+    power = si(RESULT.energy_j["total"] / seconds, "W").replace("\u00a0", " ")
+    assert f"average power {power} energy over time" in PAGE.words
+    assert "host input 31.8 %" in PAGE.words
+
+
+@pytest.mark.parametrize("loss", ["weight_error", "membrane_error", "output_mismatch"])
+def test_a_loss_that_was_not_measured_is_unknown_and_not_zero(loss):
+    for there in (True, False):  # as null, or not mentioned for one of the layers
+        layers = [layer.model_dump() for layer in RESULT.layers]
+        for layer in layers:
+            layer["notes"] = {"weight_bits": 8, loss: 0.0123}
+        layers[1]["notes"] = {"weight_bits": 8, loss: None} if there else {"weight_bits": 8}
+        html = render_page(make_result(layers=layers))
+        table = html[html.index("What quantisation lost") :]
+        cells = re.findall(r'<td class="n">([^<]*)</td>', table[: table.index("</table>")])
+        assert [cell.replace("\u00a0", " ") for cell in cells] == [
+            "8", "1.23 %", "8", "unknown", "8", "1.23 %", "8", "1.23 %"
+        ]  # fmt: skip
+
+
+def test_an_unknown_pj_a_synop_is_not_zero():
+    words = Page(render_page(make_result("tiny", cores=2, layer_names=("a",), synops=0))).words
+    assert "energy a synaptic operation unknown no synaptic operations" in words
+
+
+def test_columns_and_rows_are_not_mixed_up():
+    config = load_config("tiny").replace(network={"columns": 2, "rows": 3})
+    result = make_result(config, cores=6, layer_names=("a", "b"))
+    html = render_page(result)
+    page = Page(html)
+    for core in result.counters["cores"]:
+        assert f"core ({core['x']}, {core['y']}): {core['layer']}" in html
+    assert html.count(">core (1, 2)") == 2  # layer and activity
+    assert "core (2, 1)" not in html
+    data = json.loads(page.scripts[0])
+    assert {len(row) for row in data["routers"]} == {6}
+    router = result.counters["routers"][-1]
+    hops = sum(n for name, n in router.items() if name.startswith("hops_")) / result.samples
+    assert f"router ({router['x']}, {router['y']}): {count(hops)}<" in html
+    made = {cell.core: (cell.x, cell.y) for cell in cells(result)}
+    assert made == {i: (c["x"], c["y"]) for i, c in enumerate(result.counters["cores"])}
+
+
 def test_names_cannot_become_markup():
     evil = make_result(
         "tiny", cores=3, network=EVIL, layer_names=(EVIL, "b"), notes=[EVIL], convention={EVIL: EVIL},
@@ -122,8 +172,9 @@ def test_names_cannot_become_markup():
     assert "49" not in page.words.split()[:3]
 
 
-def test_a_long_run_on_a_large_mesh_stays_light():
-    html = render_page(make_result(cores=156, chip_timesteps=100, samples=1000))
+@pytest.mark.parametrize(("chip", "cores"), [("tianjic", 156), ("mesh32", 1024)])
+def test_a_long_run_on_a_large_mesh_stays_light(chip, cores):
+    html = render_page(make_result(chip, cores=cores, chip_timesteps=100, samples=1000))
     assert len(html.encode()) < 1_000_000
     Page(html)
 
@@ -140,6 +191,7 @@ def test_a_very_long_run_puts_timesteps_together():
 
 
 def test_the_slider_has_a_frame_for_every_timestep():
+    assert "<" not in PAGE.scripts[0]  # so that no </script> can end it
     data = json.loads(PAGE.scripts[0])
     assert data["steps"] == [str(step) for step in range(12)]
     assert HTML.count('class="time frame"') == 12
@@ -186,6 +238,32 @@ def test_pictures(tmp_path):
     assert (tmp_path / "mesh.svg").read_bytes() == before
     with pytest.raises(ValueError, match=r"must end in \.svg, \.png, \.pdf, not 'mesh\.txt'"):
         mesh_picture(RESULT, tmp_path / "mesh.txt")
+
+
+def test_the_picture_says_what_ran_and_fits(tmp_path):
+    figure = draw_mesh(make_result(network="net $x$", accuracy=None, labels=None))
+    title = figure.get_suptitle().replace("\u00a0", " ")
+    for words in (
+        "net $x$ on tianjic",
+        "accuracy unknown",
+        si(RESULT.energy_j["total"], "J"),
+        " a sample",
+    ):
+        assert words.replace("\u00a0", " ") in title
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["1 conv1", "2 conv2", "3 fc1", "4 out"]
+    mesh_picture(make_result(network="net $x^", layer_names=("$", "b")), tmp_path / "mesh.svg")
+    for shape in ({"columns": 2, "rows": 3}, {"columns": 4, "rows": 1}, {"columns": 1, "rows": 4}):
+        config = load_config("tiny").replace(network=shape)
+        figure = draw_mesh(make_result(config, cores=3, layer_names=tuple("abcdefg")))
+        figure.draw_without_rendering()
+        box, page = figure.get_tightbbox(), figure.get_size_inches()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= page[0]
+        assert box.y1 <= page[1]
 
 
 def test_heat_steps():

@@ -43,6 +43,24 @@ def test_the_schema_names_every_field():
     json.dumps(schema)
 
 
+def test_the_schema_describes_what_a_name_does_not_say():
+    schema = result_schema()
+    for name in ("accuracy", "decide", "latency_s", "host_input_share", "synops", "packets", "hops", "energy_j",
+                 "counters", "steps", "chip_timesteps", "mesh"):  # fmt: skip
+        assert len(schema["properties"][name]["description"]) > 5, name
+    for name in ("unit", "source", "cost_j", "count"):
+        assert schema["$defs"]["EnergyRowModel"]["properties"][name]["description"]
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    whole = RESULT.model_dump_json()
+    path = tmp_path / "result.json"
+    for length in (0, 1, len(whole) // 2, len(whole) - 1):
+        path.write_text(whole[:length])
+        with pytest.raises(ResultError, match="is no readable JSON result"):
+            load_result(path)
+
+
 def test_results_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         RESULT.network = "other"  # pyright: ignore[reportAttributeAccessIssue]

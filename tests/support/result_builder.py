@@ -67,7 +67,7 @@ def make_energy(config: ChipConfig, *, samples: int = 1, **options: Any) -> Ener
 
 
 def make_result(
-    chip: str = "tianjic",
+    chip: str | ChipConfig = "tianjic",
     *,
     network: str = "digits",
     layer_names: tuple[str, ...] = ("conv1", "conv2", "fc1", "out"),
@@ -77,9 +77,9 @@ def make_result(
     seed: int = 0,
     **changes: Any,
 ) -> RunResult:
-    """Return a whole result; ``changes`` replace fields."""
+    """Return a whole result on a preset or a configuration; ``changes`` replace fields."""
     rng = np.random.default_rng(seed)
-    config = load_config(chip)
+    config = load_config(chip) if isinstance(chip, str) else chip
     mesh = config.many_core.network
     places = rng.permutation(config.many_core.core_count)[:cores]
     layer_of = np.sort(rng.integers(0, len(layer_names), cores))
@@ -90,7 +90,7 @@ def make_result(
         **counters,
         samples=samples,
         core_layers=[layer_names[i] for i in layer_of],
-        costs=load_costs(28),
+        costs=load_costs(config.node_nm),
     )
     share = rng.dirichlet(np.ones(chip_timesteps))
     cycles = rng.normal(9000, 400, samples).astype(int)
@@ -161,7 +161,7 @@ def make_result(
         "notes": ["weights are per neuron scaled to 8 bits"],
         "provenance": {"spikeloom": "0.1.0", "command": "spikeloom run net.chip data.npz", "seed": 0,
                        "program_sha256": "0123456789abcdef", "threads": 2, "wall_s": 12.3,
-                       "costs_hash": load_costs(28).table_hash},
+                       "costs_hash": load_costs(config.node_nm).table_hash},
     }  # fmt: skip
     return RunResult.model_validate(fields | changes)
 
