@@ -90,7 +90,7 @@ def full_mesh32(folder: Path) -> None:
     rng, at = np.random.default_rng(0), np.arange(count)
     registers = np.zeros((count, len(CORE_REGISTERS)), dtype=np.int64)
     values = {"x": np.arange(count) % mesh.columns, "y": np.arange(count) // mesh.columns, "neurons": core.neurons,
-              "weight_mode_bits": 8, "max_spikes": 1, "depth": 1}  # fmt: skip
+              "weight_mode_bits": 8, "max_output": 1, "depth": 1}  # fmt: skip
     for name, value in values.items():
         registers[:, REGISTER_INDEX[name]] = value
     memories: dict[str, Any] = {
@@ -116,7 +116,7 @@ def full_mesh32(folder: Path) -> None:
         core_layer=np.zeros(count, np.int32), neuron_index=np.full((count, core.neurons), -1, np.int32),
         neuron_scale=np.ones((count, core.neurons)), input_offset=np.arange(count + 1), input_routes=inputs,
         output_lines=np.zeros((0, 4), np.int32), output_scale=np.zeros(0),
-        inputs=(InputInfo("input", (count,), 1.0, False),),
+        inputs=(InputInfo("input", (count,), 1.0, False, 255),),
         layers=(LayerInfo("all", "lif", (core.neurons,), True, 1, tuple(range(count))),), outputs=(),
     )  # fmt: skip
     save_program(program, folder / "mesh32.chip")

@@ -121,18 +121,18 @@ def reset_same(u: int, v_threshold: int, v_reset: int, reset_mode: int) -> int:
     return 0
 
 
-def spike_count(u: int, v_threshold: int, max_spikes: int) -> int:
-    """Return how many thresholds ``u`` holds, 0 to ``max_spikes``; a threshold of a power of two makes it a shift."""
+def spike_count(u: int, v_threshold: int, max_output: int) -> int:
+    """Return how many thresholds ``u`` holds, 0 to ``max_output``; a threshold of a power of two makes it a shift."""
     if u <= 0:
         return 0
-    return min(u // v_threshold, max_spikes)
+    return min(u // v_threshold, max_output)
 
 
-def requantise(value: int, factor: int, shift: int, activation_bits: int) -> int:
-    """Return ``max(value, 0) * factor / 2**shift`` rounded, clipped to an unsigned activation."""
+def requantise(value: int, factor: int, shift: int, max_output: int) -> int:
+    """Return ``max(value, 0) * factor / 2**shift`` rounded, at most ``max_output``."""
     if value <= 0:
         return 0
-    return min(scale_round(value, factor, shift), (1 << activation_bits) - 1)
+    return min(scale_round(value, factor, shift), max_output)
 
 
 def table_index(value: int, factor: int, shift: int) -> int:

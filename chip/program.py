@@ -27,7 +27,7 @@ CORE_REGISTERS = (
     ("reset_mode", 0, 3),  # arithmetic.ResetMode
     ("reset_timing", 0, 1),  # arithmetic.ResetTiming
     ("compare", 0, 1),  # arithmetic.Compare
-    ("max_spikes", 1, 1 << 24),  # spikes a neuron may emit in one timestep
+    ("max_output", 1, 1 << 24),  # largest output of LIF kinds (spikes a timestep) and of RELU
     ("floor", 0, 1),  # clamp the membrane at minus the threshold
     ("depth", 0, 1 << 20),  # chip timestep of the core's first update in a sample
     ("refractory", 0, 255),  # timesteps that a neuron is silent after a spike
@@ -66,12 +66,13 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class InputInfo:
-    """One input of the network: ``payload = round(value / scale)``, clipped to an axon's range."""
+    """One input of the network: ``payload = round(value / scale)``, clipped to 0 or -max_payload .. max_payload."""
 
     name: str
     shape: tuple[int, ...]
     scale: float
     signed: bool
+    max_payload: int
 
 
 @dataclass(frozen=True)
@@ -224,15 +225,16 @@ def check_program(program: ManyCoreProgram) -> None:
         _within(name, getattr(program, name), -top - 1, top)
     _within("decay_mem", program.decay_mem, 0, 1 << core.decay_bits)
     _within("decay_syn", program.decay_syn, 0, 1 << core.decay_bits)
-    _within("max_spikes", program.register("max_spikes"), 1, (1 << core.activation_bits) - 1)
-    multi = program.register("max_spikes") > 1
+    _within("max_output", program.register("max_output"), 1, (1 << core.activation_bits) - 1)
+    fires = program.register("kind") <= NeuronKind.CUBA_LIF
+    multi = fires & (program.register("max_output") > 1)
     thresholds = program.v_threshold[multi]
     used = np.arange(neurons)[None, :] < program.register("neurons")[multi, None]
     if np.any(((thresholds < 1) | (thresholds & (thresholds - 1) != 0)) & used):
         raise ProgramError(
             "a neuron of several spikes a timestep needs a threshold that is a power of two"
         )
-    wants_same = multi | (program.register("random_mask") > 0)
+    wants_same = multi | (fires & (program.register("random_mask") > 0))
     if np.any(wants_same & (program.register("reset_timing") == ResetTiming.NEXT)) or np.any(
         multi & (program.register("reset_mode") != ResetMode.SUBTRACT)
     ):

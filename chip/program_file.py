@@ -184,8 +184,11 @@ def _assemble(archive: zipfile.ZipFile, path: Path, manifest: dict[str, Any]) ->
         config=config,
         **arrays,
         inputs=tuple(
-            InputInfo(str(i["name"]), _ints(i["shape"]), float(i["scale"]), bool(i["signed"])) for i in
-            manifest["inputs"]
+            InputInfo(
+                str(item["name"]), _ints(item["shape"]), float(item["scale"]), bool(item["signed"]),
+                int(item["max_payload"]),
+            )
+            for item in manifest["inputs"]
         ),
         layers=tuple(
             LayerInfo(

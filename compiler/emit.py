@@ -90,7 +90,10 @@ def emit(
             [network.population(name).output_scale for name in network.network.outputs]
             or [np.empty(0)]
         ).astype(np.float64),
-        inputs=tuple(InputInfo(i.name, i.shape, float(i.scale), i.signed) for i in network.inputs),
+        inputs=tuple(
+            InputInfo(i.name, i.shape, float(i.scale), i.signed, i.max_payload)
+            for i in network.inputs
+        ),
         layers=tuple(
             _layer(network, plan, times, index) for index in range(len(network.populations))
         ),
@@ -113,7 +116,9 @@ def _soma_registers(population: QuantisedPopulation) -> dict[str, int]:
         "reset_mode": int(source.reset_mode),
         "reset_timing": int(source.reset_timing),
         "compare": int(source.compare),
-        "max_spikes": population.max_payload if source.spiking else 1,
+        "max_output": population.max_payload
+        if source.spiking or source.kind == NeuronKind.RELU
+        else 1,
         "floor": int(source.floor),
     }
 
@@ -126,7 +131,7 @@ def _partial_registers(population: QuantisedPopulation) -> dict[str, int]:
         "reset_mode": int(ResetMode.ZERO),
         "reset_timing": int(ResetTiming.SAME),
         "compare": int(Compare.GT),
-        "max_spikes": 1,
+        "max_output": 1,
     }
 
 

@@ -62,7 +62,7 @@ def quantise(
     activity = {} if calibration is None else run_float(network, calibration).activity
     notes: list[str] = []
     inputs = _inputs(network, core, calibration, notes)
-    signed = _signed_targets(network, inputs)
+    signed = _signed_targets(network, {item.name for item in inputs if item.signed})
     sources = {item.name: Source(np.full(item.size, q.scale), q.max_payload, q.signed)
                for item, q in zip(network.inputs, inputs, strict=True)}  # fmt: skip
     for population in network.populations:
@@ -106,43 +106,48 @@ def _check_calibration(network: Network, calibration: Floats | None) -> None:
 def _inputs(
     network: Network, core: CoreConfig, calibration: Floats | None, notes: list[str]
 ) -> list[QuantisedInput]:
-    made, start = [], 0
-    for item in network.inputs:
-        stop = start + item.size
-        values = None if calibration is None else calibration[:, :, start:stop]
-        start = stop
-        made.append(_input(network, item, core, values, notes))
-    return made
+    ends = np.cumsum([0, *(item.size for item in network.inputs)])
+    values: dict[str, Floats | None] = {
+        item.name: None if calibration is None else calibration[:, :, first:last]
+        for item, first, last in zip(network.inputs, ends, ends[1:], strict=False)
+    }
+    negative = {name for name, seen in values.items() if seen is not None and seen.min() < 0}
+    signed = _signed_targets(network, negative)
+    return [
+        _input(network, item, core, values[item.name], item.name in negative, signed, notes)
+        for item in network.inputs
+    ]
 
 
 def _input(
-    network: Network, item: Input, core: CoreConfig, values: Floats | None, notes: list[str]
+    network: Network,
+    item: Input,
+    core: CoreConfig,
+    values: Floats | None,
+    is_signed: bool,
+    signed_targets: dict[str, bool],
+    notes: list[str],
 ) -> QuantisedInput:
-    high = (1 << core.activation_bits) - 1
-    half = (1 << (core.activation_bits - 1)) - 1
+    beside_signed = any(
+        signed_targets[p.target] for p in network.projections if p.source == item.name
+    )
+    most = (1 << (core.activation_bits - (1 if is_signed or beside_signed else 0))) - 1
     if values is None:
         notes.append(
             f"input {item.name}: without calibration data its values are taken to lie within 0 to 1; "
             "give --calibrate if they do not"
         )
-        return QuantisedInput(item.name, item.shape, 1.0 / high, False, high)
+        return QuantisedInput(item.name, item.shape, 1.0 / most, False, most)
     largest = float(np.abs(values).max())
-    signed = bool(values.min() < 0)
-    beside_signed = any(
-        projection.source != item.name and _may_be_negative(network, projection.source)
-        for target in {p.target for p in network.projections if p.source == item.name}
-        for projection in network.into(target)
-    )
-    most = half if signed or beside_signed else high
     if largest == 0.0:
-        return QuantisedInput(item.name, item.shape, 1.0, signed, most)
+        return QuantisedInput(item.name, item.shape, 1.0, is_signed, most)
     if largest <= most and np.array_equal(values, np.rint(values)):
-        return QuantisedInput(item.name, item.shape, 1.0, signed, most)
+        return QuantisedInput(item.name, item.shape, 1.0, is_signed, most)
     for steps in (255, 15, 16, 127, 128, 3, 100):  # grids of images and of small counts
         grid = values * steps
         if largest * steps <= most + 0.5 and np.allclose(grid, np.rint(grid), atol=1e-4):
-            return QuantisedInput(item.name, item.shape, 1.0 / steps, signed, most)
-    return QuantisedInput(item.name, item.shape, largest / most, signed, most)
+            return QuantisedInput(item.name, item.shape, 1.0 / steps, is_signed, most)
+    return QuantisedInput(item.name, item.shape, largest / most, is_signed, most)
 
 
 def _may_be_negative(network: Network, name: str) -> bool:
@@ -152,9 +157,11 @@ def _may_be_negative(network: Network, name: str) -> bool:
     )
 
 
-def _signed_targets(network: Network, inputs: list[QuantisedInput]) -> dict[str, bool]:
-    negative = {item.name for item in inputs if item.signed}
-    negative |= {p.name for p in network.populations if _may_be_negative(network, p.name)}
+def _signed_targets(network: Network, negative_inputs: set[str]) -> dict[str, bool]:
+    """Return of each population whether something that feeds it may be negative."""
+    negative = negative_inputs | {
+        p.name for p in network.populations if _may_be_negative(network, p.name)
+    }
     return {
         p.name: any(projection.source in negative for projection in network.into(p.name))
         for p in network.populations
@@ -201,8 +208,9 @@ def _population(
     into = network.into(population.name)
     exact = [scaled_columns(p.weight, sources[p.source].scale) for p in into]
     unit = weight_units(population, exact, limit, bits, core.membrane_bits)
-    largest_sum = largest_sums(population.size, exact, [sources[p.source] for p in into], unit)
-    unit = fit_accumulator(population, unit, largest_sum, activity, core, notes)
+    feeding = [sources[p.source] for p in into]
+    unit = fit_accumulator(population, unit, exact, feeding, activity, core, limit, notes)
+    largest_sum = largest_sums(population.size, exact, feeding, unit, limit)
     made = []
     for projection, weight in zip(into, exact, strict=True):
         scaled = weight.copy()

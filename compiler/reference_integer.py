@@ -165,7 +165,7 @@ class _State:
         if kind == NeuronKind.RELU:
             self.v_mem = i_in
             scaled = scale_round(np.maximum(i_in, 0), factor, p.requant_shift)
-            return np.minimum(scaled, (1 << core.activation_bits) - 1)
+            return np.minimum(scaled, p.max_payload)
         if kind == NeuronKind.TABLE:
             assert p.table is not None
             self.v_mem = i_in

@@ -93,24 +93,28 @@ def _least_squares(base: Floats, exact: list[sparse.csr_array], limit: int) -> F
 
 
 def largest_sums(
-    size: int, exact: list[sparse.csr_array], sources: list[Source], unit: Floats
+    size: int, exact: list[sparse.csr_array], sources: list[Source], unit: Floats, limit: int
 ) -> Floats:
-    """Return the largest magnitude that each neuron's integer sum can reach, (neurons,)."""
+    """Return the largest magnitude that each neuron's sum of rounded weights can reach, (neurons,)."""
     positive, negative = np.zeros(size), np.zeros(size)
     for weight, source in zip(exact, sources, strict=True):
-        up = weight.maximum(0).sum(axis=1) * source.max_payload
-        down = -weight.minimum(0).sum(axis=1) * source.max_payload
+        rows = np.repeat(np.arange(size), np.diff(weight.indptr))
+        integer = np.clip(np.rint(weight.data / unit[rows]), -limit, limit) * source.max_payload
+        up = np.bincount(rows, np.maximum(integer, 0), minlength=size)
+        down = np.bincount(rows, np.maximum(-integer, 0), minlength=size)
         positive += up + (down if source.signed else 0)
         negative += down + (up if source.signed else 0)
-    return np.maximum(positive, negative) / unit
+    return np.maximum(positive, negative)
 
 
 def fit_accumulator(
     population: Population,
     unit: Floats,
-    largest_sum: Floats,
+    exact: list[sparse.csr_array],
+    sources: list[Source],
     activity: Activity | None,
     core: CoreConfig,
+    limit: int,
     notes: list[str],
 ) -> Floats:
     """Return coarser units where a neuron's largest sum would leave the accumulator, which wraps.
@@ -120,10 +124,12 @@ def fit_accumulator(
     Raises
     ------
     QuantiseError
-        If a neuron of several spikes a timestep would need it: its unit is bound to its threshold.
+        If a neuron of several spikes a timestep would need it, since its unit is bound to its threshold; or if no unit
+        is coarse enough.
     """
     room = float((1 << (core.accumulator_bits - 1)) - 1)
-    over = largest_sum > room
+    largest = largest_sums(population.size, exact, sources, unit, limit)
+    over = largest > room
     if not over.any():
         return unit
     if activity is not None and np.all(2 * MARGIN * activity.max_input / unit <= room):
@@ -132,13 +138,19 @@ def fit_accumulator(
             "with inputs that the calibration data does not hold; the largest seen has a fourfold margin"
         )
         return unit
+    too_narrow = QuantiseError(
+        f"{population.name}: sums need more than {core.accumulator_bits} accumulator_bits; "
+        "widen them in the chip's configuration"
+    )
     if population.max_spikes > 1:
-        raise QuantiseError(
-            f"{population.name}: sums need more than {core.accumulator_bits} accumulator_bits; "
-            "widen them in the chip's configuration"
-        )
+        raise too_narrow
     notes.append(
         f"{population.name}: weights of {int(over.sum())} neurons are coarser so that their sums fit the accumulator's "
         f"{core.accumulator_bits} bits"
     )
-    return np.where(over, unit * largest_sum / room, unit)
+    for _ in range(200):  # rounding may undo a step, so that steps are repeated
+        unit = np.where(largest > room, unit * np.maximum(largest / room, 1.05), unit)
+        largest = largest_sums(population.size, exact, sources, unit, limit)
+        if not np.any(largest > room):
+            return unit
+    raise too_narrow

@@ -232,14 +232,11 @@ def to_payloads(program: ManyCoreProgram, samples: Samples) -> tuple[NDArray[np.
     clipped
         Fraction of the values beyond an axon's range, which were clipped.
     """
-    bits = program.config.many_core.core.activation_bits
     payloads = np.empty(samples.values.shape, dtype=np.int32)
     clipped = start = 0
     for item in program.inputs:
         stop = start + prod(item.shape)
-        low, high = (
-            (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if item.signed else (0, (1 << bits) - 1)
-        )
+        low, high = -item.max_payload if item.signed else 0, item.max_payload
         for first in range(0, len(payloads), 1024):
             rows = np.s_[first : first + 1024, :, start:stop]
             exact = np.rint(samples.values[rows] / item.scale)

@@ -160,7 +160,7 @@ def test_relu_and_table_follow_the_scalar_rules():
     inputs = values.astype(float).reshape(-1, 1, 1)
     relu = one_neuron(3, NeuronKind.RELU, decay_mem=700, requant_shift=10)
     got = run_integer(relu, CONFIG, inputs).counts[:, 0]
-    assert got.tolist() == [rules.requantise(3 * int(v), 700, 10, 8) for v in values]
+    assert got.tolist() == [rules.requantise(3 * int(v), 700, 10, 255) for v in values]
     entries = np.random.default_rng(0).integers(-127, 128, 256).astype(np.int32)
     table = one_neuron(3, NeuronKind.TABLE, decay_mem=700, requant_shift=10, table=entries)
     got = run_integer(table, CONFIG, inputs).counts[:, 0]

@@ -179,6 +179,59 @@ def test_packed_weights_run_as_their_reference_and_faster(bits, ternary):
         assert set(np.unique(compiled.program.weights)) <= {-1, 0, 1}
 
 
+def mixed_network(activation: str) -> Network:
+    """Return an input, a RELU and a table that all feed one layer, so that its axons may be signed."""
+    rng = np.random.default_rng(9)
+    return Network(
+        (Input("a", (4,)), Input("b", (4,))),
+        (
+            uniform_population("r", NeuronKind.RELU, (4,)),
+            uniform_population("t", NeuronKind.TABLE, (4,), activation=activation),
+            uniform_population("p", NeuronKind.INTEGRATOR, (3,)),
+        ),
+        (
+            Projection("a", "r", dense(rng, 4, 4)), Projection("a", "t", dense(rng, 4, 4)),
+            Projection("r", "p", dense(rng, 3, 4)), Projection("t", "p", dense(rng, 3, 4)),
+            Projection("b", "p", dense(rng, 3, 4)),
+        ),
+        ("p",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_values_beyond_calibration_next_to_signed_ones_are_clipped_alike(
+    activation, sign, calibrated
+):
+    network = mixed_network(activation)
+    rng = np.random.default_rng(3)
+    seen = rng.random((4, 5, 8)) * np.array([0.3] * 4 + [sign * 0.3] * 4)
+    compiled = compile_network(network, SMALL, calibration=seen if calibrated else None)
+    loud = 4.0 * seen
+    payloads = quantise_inputs(compiled.quantised, loud)
+    chip = run_many_core(compiled.program, payloads, 5, record_outputs=True)
+    reference = run_integer(compiled.quantised, SMALL, loud)
+    assert chip.output_record.tolist() == reference.outputs.tolist()
+    assert compiled.quantised.population("p").axon_signed == (
+        activation == "tanh" or (calibrated and sign < 0)
+    )
+
+
+def test_sums_fit_a_narrow_accumulator_after_rounding():
+    narrow = SMALL.replace(core={"accumulator_bits": 12})
+    weight = sparse.csr_array(np.full((2, 15), 0.3))
+    population = uniform_population("p", NeuronKind.INTEGRATOR, (2,))
+    network = Network(
+        (Input("in", (15,)),), (population,), (Projection("in", "p", weight),), ("p",)
+    )
+    values = np.ones((1, 2, 15))
+    quantised = quantise(network, narrow, None)
+    assert np.abs(quantised.projections[0].weight.toarray()).sum(axis=1).max() * 255 <= 2047
+    _, chip, reference = run_both(network, narrow, values)
+    assert chip.output_record.tolist() == reference.outputs.tolist()
+
+
 def test_quantisation_refuses_what_it_cannot_do():
     network = random_network(1)
     with pytest.raises(ValueError, match="calibration data must be"):

@@ -23,7 +23,7 @@ REQUANT_SHIFT = REGISTER_INDEX["requant_shift"]
 RESET_MODE = REGISTER_INDEX["reset_mode"]
 RESET_TIMING = REGISTER_INDEX["reset_timing"]
 COMPARE = REGISTER_INDEX["compare"]
-MAX_SPIKES = REGISTER_INDEX["max_spikes"]
+MAX_OUTPUT = REGISTER_INDEX["max_output"]
 FLOOR = REGISTER_INDEX["floor"]
 REFRACTORY = REGISTER_INDEX["refractory"]
 RANDOM_MASK = REGISTER_INDEX["random_mask"]
@@ -90,7 +90,7 @@ def _activate(
     for n in range(neurons):
         i_in = (_wrap(sums[n], p.accumulator_bits) << r[I_SHIFT]) + bias[n]
         if r[KIND] == 4:  # RELU
-            output[n] = _requantise(i_in, factor[n], r[REQUANT_SHIFT], p.activation_bits)
+            output[n] = _requantise(i_in, factor[n], r[REQUANT_SHIFT], r[MAX_OUTPUT])
         else:  # TABLE
             output[n] = g.table[c, _table_index(i_in, factor[n], r[REQUANT_SHIFT])]
 
@@ -111,7 +111,7 @@ def _update_membranes(
     v_mem, i_syn, refractory_left, output = s.v_mem[c], s.i_syn[c], s.refractory_left[c], s.output
     v_threshold, v_reset, bias = g.v_threshold[c], g.v_reset[c], g.bias[c]
     decay_mem, decay_syn = g.decay_mem[c], g.decay_syn[c]
-    i_shift, reset_mode, compare, max_spikes = r[I_SHIFT], r[RESET_MODE], r[COMPARE], r[MAX_SPIKES]
+    i_shift, reset_mode, compare, max_output = r[I_SHIFT], r[RESET_MODE], r[COMPARE], r[MAX_OUTPUT]
     has_floor, refractory, random_mask = r[FLOOR] == 1, r[REFRACTORY], r[RANDOM_MASK]
     spiking = r[KIND] <= 1  # LIF, CUBA_LIF
     current_based = r[KIND] == 1 or r[KIND] == 3  # CUBA_LIF, CUBA_INTEGRATOR
@@ -140,8 +140,8 @@ def _update_membranes(
         v_next = u
         payload = u
         if spiking:
-            if max_spikes > 1:
-                payload = _spike_count(u, threshold, max_spikes)
+            if max_output > 1:
+                payload = _spike_count(u, threshold, max_output)
                 v_next = u - payload * threshold
             else:
                 payload = 1 if _fires(u, threshold, compare) else 0

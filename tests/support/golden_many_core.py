@@ -100,7 +100,7 @@ class GoldenManyCore:
             return total
         x = (total << reg["i_shift"]) + int(g.bias[c, n])
         if kind == rules.NeuronKind.RELU:
-            return rules.requantise(x, decay, reg["requant_shift"], cfg.activation_bits)
+            return rules.requantise(x, decay, reg["requant_shift"], reg["max_output"])
         if kind == rules.NeuronKind.TABLE:
             return int(g.table[c, rules.table_index(x, decay, reg["requant_shift"])])
         if core.silent[n]:
@@ -128,8 +128,8 @@ class GoldenManyCore:
         core.v[n] = u
         if not spiking:
             return u
-        if reg["max_spikes"] > 1:
-            y = rules.spike_count(u, threshold, reg["max_spikes"])
+        if reg["max_output"] > 1:
+            y = rules.spike_count(u, threshold, reg["max_output"])
             core.v[n] = u - y * threshold
         else:
             y = int(rules.fires(u, threshold, reg["compare"]))

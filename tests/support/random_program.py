@@ -76,11 +76,12 @@ def random_program(
         spiking = kind <= NeuronKind.CUBA_LIF
         many = bool(spiking and rng.random() < 0.3)
         timing = int(rng.integers(0, 2)) if not many else 0
+        most = 5 if many else int(rng.integers(1, 256)) if kind == NeuronKind.RELU else 1
         fields = {
             "x": x[c], "y": y[c], "kind": kind, "neurons": rng.integers(1, core.neurons + 1),
             "weight_mode_bits": mode, "axon_signed": rng.integers(0, 2), "i_shift": rng.integers(0, 4),
             "requant_shift": rng.integers(0, 14), "reset_mode": 2 if many else rng.integers(0, 4),
-            "reset_timing": timing, "compare": rng.integers(0, 2), "max_spikes": 5 if many else 1,
+            "reset_timing": timing, "compare": rng.integers(0, 2), "max_output": most,
             "floor": rng.integers(0, 2), "depth": rng.integers(1, 4), "refractory": rng.integers(0, 3),
             "random_mask": 0 if timing or many else rng.choice([0, 0, 7]), "random_seed": rng.integers(1, 1 << 32),
         }  # fmt: skip
@@ -157,7 +158,7 @@ def random_program(
         input_routes=np.array(input_routes, dtype=np.int32).reshape(-1, 5),
         output_lines=np.array(lines, dtype=np.int32).reshape(-1, 4),
         output_scale=np.ones(len(lines)),
-        inputs=(InputInfo("input", (inputs,), 1.0, False),),
+        inputs=(InputInfo("input", (inputs,), 1.0, False, 255),),
         layers=tuple(LayerInfo(f"core{c}", "mixed", (core.neurons,), False, 0, (c,)) for c in range(count)),
         outputs=("core0",), steps_per_timestep=int(rng.integers(1, 3)),
     )  # fmt: skip

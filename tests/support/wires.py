@@ -44,7 +44,7 @@ def wire_program(
     routes, offset, inputs, input_offset, lines = [], [0], [], [0], []
     for c, (x, y) in enumerate(places):
         is_start = (x, y) in starts
-        values = {"x": x, "y": y, "neurons": copies if is_start else 1, "weight_mode_bits": 8, "max_spikes": 1,
+        values = {"x": x, "y": y, "neurons": copies if is_start else 1, "weight_mode_bits": 8, "max_output": 1,
                   "depth": 1 if is_start else 2}  # fmt: skip
         for name, value in values.items():
             registers[c, REGISTER_INDEX[name]] = value
@@ -78,7 +78,7 @@ def wire_program(
         neuron_scale=np.ones((count, core.neurons)),
         input_offset=np.array(input_offset, dtype=np.int64), input_routes=np.array(inputs, dtype=np.int32),
         output_lines=np.array(lines, dtype=np.int32).reshape(-1, 4), output_scale=np.ones(len(lines)),
-        inputs=(InputInfo("input", (len(inputs),), 1.0, False),),
+        inputs=(InputInfo("input", (len(inputs),), 1.0, False, 255),),
         layers=(LayerInfo("wires", "lif", (core.neurons,), True, 1, tuple(range(count))),), outputs=("wires",),
     )  # fmt: skip
     check_program(program)
