@@ -42,7 +42,9 @@ def test_compiled_twins_agree(value, factor, shift, bits):
     assert compiled.wrap(value, bits) == rules.wrap(value, bits)
     assert compiled.saturate(value, bits) == rules.saturate(value, bits)
     assert compiled.table_index(value, factor, shift) == rules.table_index(value, factor, shift)
-    assert compiled.requantise(value, factor, shift, 255) == rules.requantise(value, factor, shift, 255)
+    assert compiled.requantise(value, factor, shift, 255) == rules.requantise(
+        value, factor, shift, 255
+    )
 
 
 @pytest.mark.parametrize(
