@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/agreement.py DATA [--samples N] [--chip mesh32] [--only NAME ...]
 
-DATA holds ``networks/`` and ``published/`` with a .nir and a .npz each: stored inputs and the framework's outputs.
+DATA holds a .nir and a .npz each, stored inputs and the framework's outputs, at its top or in folders below it;
+tests/data holds five. The published networks are those of the NIR paper (github neuromorphs/NIR, paper/).
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ class Case:
 
 _BRAILLE = {"producer": "snntorch", "reset_timing": "same", "recurrent_bias_at_start": False}
 CASES = (
-    Case("networks/snntorch_mlp_mnist"),
-    Case("networks/snntorch_synaptic_digits"),
-    Case("networks/norse_mlp_lifbox_li_mnist"),
-    Case("networks/sj_conv_stbp_fashion"),
-    Case("networks/sj_sew_resnet_mnist", {"producer": "spikingjelly"}),
-    Case("published/thirdparty_braille_noDelay_bias_zero", _BRAILLE | {"reset": "zero"}),
-    Case("published/thirdparty_braille_noDelay_noBias_subtract", _BRAILLE),
-    Case("published/thirdparty_sinabs_cnn_nmnist", {"producer": "sinabs"}),
+    Case("snntorch_mlp_mnist"),
+    Case("snntorch_synaptic_digits"),
+    Case("norse_mlp_lifbox_li_mnist"),
+    Case("sj_conv_stbp_fashion"),
+    Case("sj_sew_resnet_mnist", {"producer": "spikingjelly"}),
+    Case("thirdparty_braille_noDelay_bias_zero", _BRAILLE | {"reset": "zero"}),
+    Case("thirdparty_braille_noDelay_noBias_subtract", _BRAILLE),
+    Case("thirdparty_sinabs_cnn_nmnist", {"producer": "sinabs"}),
 )
 
 
@@ -89,8 +90,11 @@ def _frames(events: np.ndarray, offsets: np.ndarray, timesteps: int, samples: in
 
 def compare(case: Case, data: Path, config: ChipConfig, samples: int) -> str:
     """Compile, run on the chip and return one line of the table."""
-    stored = load_stored(data / f"{case.name}.npz", samples)
-    network = load_network(data / f"{case.name}.nir", **case.options)
+    file = next(iter(sorted(data.rglob(f"{case.name}.nir"))), None)
+    if file is None:
+        return "not found"
+    stored = load_stored(file.with_suffix(".npz"), samples)
+    network = load_network(file, **case.options)
     start = time.perf_counter()
     compiled = compile_network(network, config, calibration=stored.inputs[:32])
     compile_s = time.perf_counter() - start
@@ -141,7 +145,7 @@ def main() -> None:
             continue
         for label, config in (("8 bits", base), ("wide", base.replace(core=WIDE))):
             line = compare(case, options.data, config, options.samples)
-            sys.stdout.write(f"{case.name.split('/')[1]}, {label}: {line}\n")
+            sys.stdout.write(f"{case.name}, {label}: {line}\n")
             sys.stdout.flush()
 
 

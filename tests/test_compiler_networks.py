@@ -1,8 +1,9 @@
 """Networks trained in their frameworks: the float replay gives each framework's own spikes.
 
-The files are looked for in tests/data, then in ../shared/data beside the checkout.
+The files are looked for in tests/data, then in the folders that the variable SPIKELOOM_NETWORKS names.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from spikeloom.compiler.reference_float import run_float
 TESTS = Path(__file__).parent
 FOLDERS = [
     TESTS / "data",
-    *(TESTS.parents[1] / "shared" / "data" / name for name in ("networks", "published")),
+    *(Path(name) for name in os.environ.get("SPIKELOOM_NETWORKS", "").split(os.pathsep) if name),
 ]
 # The published Braille networks were run by Norse on a file that snnTorch wrote.
 BRAILLE = {
@@ -44,7 +45,7 @@ def files(name: str) -> tuple[Path, dict[str, np.ndarray]]:
         if (folder / f"{name}.nir").exists() and (folder / f"{name}.npz").exists():
             with np.load(folder / f"{name}.npz") as stored:
                 return folder / f"{name}.nir", dict(stored)
-    pytest.skip(f"{name} is neither in tests/data nor in ../shared/data")
+    pytest.skip(f"{name} is not in tests/data; name its folder in SPIKELOOM_NETWORKS")
 
 
 def inputs(stored: dict[str, np.ndarray], samples: int) -> np.ndarray:
@@ -137,7 +138,7 @@ def test_a_literal_reading_is_wrong_and_not_taken() -> None:
     path, stored = files("snntorch_mlp_mnist")
     run = run_float(load_network(path, "nir"), inputs(stored, 200))
     wrong = np.count_nonzero(run.spikes != stored["out_spikes"].swapaxes(0, 1))
-    assert wrong > 100  # shared/conventions.md counts 480 of 2109
+    assert wrong > 100
     with pytest.raises(NetworkError, match="Norse writes tau = dt/tau_inv"):
         load_network(files("norse_mlp_lifbox_li_mnist")[0], "nir", dt=1e-3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +166,49 @@ def test_shipped_networks_equal_the_reference_and_keep_their_accuracy(name):
     real = np.mean(run_float(network, values).counts.argmax(axis=1) == digits.labels)
     assert abs(accuracy - real) <= 0.01
     assert accuracy > 0.93
+
+
+SAMPLES = Path(__file__).parent / "data"
+WIDEST = {
+    "weight_bits": 24,
+    "activation_bits": 20,
+    "accumulator_bits": 56,
+    "membrane_bits": 56,
+    "decay_bits": 28,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "producer", "samples"),
+    [
+        ("snntorch_mlp_mnist", "auto", 40),
+        ("snntorch_synaptic_digits", "auto", 200),
+        ("sj_sew_resnet_mnist", "spikingjelly", 20),
+        ("sj_conv_stbp_fashion", "auto", 4),
+    ],
+)
+def test_a_wide_chip_gives_every_output_spike_of_the_framework(name, producer, samples):
+    with np.load(SAMPLES / f"{name}.npz") as stored:
+        spikes = np.moveaxis(stored["out_spikes"], 0, 1)[:samples]
+        x = (
+            stored["x_const"][:samples, None]
+            if "x_const" in stored
+            else np.moveaxis(stored["x"], 0, 1)[:samples]
+        )
+    values = (
+        np.broadcast_to(x, (samples, spikes.shape[1], *x.shape[2:]))
+        .reshape(*spikes.shape[:2], -1)
+        .astype(float)
+    )
+    network = load_network(SAMPLES / f"{name}.nir", producer)
+    _, chip, reference = run_both(network, load_config("mesh32").replace(core=WIDEST), values)
+    assert spikes.sum() > 10
+    assert chip.output_record.tolist() == spikes.tolist()
+    assert chip.output_record.tolist() == reference.outputs.tolist()
+    _, chip, reference = run_both(network, load_config("mesh32"), values)
+    assert chip.output_record.tolist() == reference.outputs.tolist()
+    agree = chip.output_count.argmax(axis=1) == spikes.sum(axis=1).argmax(axis=1)
+    assert np.mean(agree) >= 0.97
 
 
 @pytest.mark.parametrize(("bits", "ternary"), [(4, False), (2, False), (None, True)])
