@@ -49,10 +49,11 @@ def quantise(
     Raises
     ------
     QuantiseError
-        Calibration data of a wrong shape or not finite, a width that the core does not have.
+        Calibration data of a wrong shape or not finite, a width that the core does not have, a threshold of several
+        spikes a timestep below one unit of the membrane.
     """
     core = config.many_core.core
-    bits = 2 if ternary else weight_bits or core.weight_bits
+    bits = 2 if ternary else core.weight_bits if weight_bits is None else weight_bits
     if bits not in (core.weight_bits, 4, 2) or core.weight_bits % bits:
         raise QuantiseError(
             f"weight_bits must be {core.weight_bits}, 4 or 2 on this chip, not {bits}"
@@ -227,6 +228,25 @@ def _population(
                 ),
             )
         )
-    return soma_parameters(
+    soma = soma_parameters(
         population, unit, largest_sum, activity, sources, core, bits, axon_signed, notes
-    ), made
+    )
+    if population.max_spikes > 1 and soma.v_threshold.min(initial=1) < 1:
+        raise QuantiseError(
+            f"{population.name}: a threshold is below one unit of the membrane, so small is it beside the weights; "
+            f"widen membrane_bits ({core.membrane_bits}) in the chip's configuration"
+        )
+    return _within_64_bits(soma), made
+
+
+def _within_64_bits(population: QuantisedPopulation) -> QuantisedPopulation:
+    """Return RELU and TABLE factors without the bits that would take `scale_round`'s products beyond int64.
+
+    A remainder below ``2**requant_shift`` is multiplied by the factor; each bit dropped lowers both exponents.
+    """
+    if population.source.kind not in (NeuronKind.RELU, NeuronKind.TABLE):
+        return population
+    factor_bits = int(population.decay_mem.max(initial=0)).bit_length()
+    drop = max(0, -(-(population.requant_shift + factor_bits - 62) // 2))
+    factor = np.rint(population.decay_mem / 2.0**drop).astype(np.int64)
+    return replace(population, decay_mem=factor, requant_shift=population.requant_shift - drop)

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from spikeloom.chip import arithmetic as rules
 from spikeloom.chip.arithmetic import Compare, NeuronKind, ResetMode, scale_round
 from spikeloom.chip.config import load_config
 from spikeloom.compiler.graph import Input, Network, Projection, uniform_population
 from spikeloom.compiler.quantise import QuantiseError, quantise
 from spikeloom.compiler.quantised import QuantisedNetwork
 from spikeloom.compiler.reference_float import run_float
-from spikeloom.compiler.reference_integer import run_integer
+from spikeloom.compiler.reference_integer import quantise_inputs, run_integer
 
 CONFIG = load_config("tiny")
 CORE = CONFIG.many_core.core
@@ -158,6 +159,20 @@ def test_thresholds_of_several_spikes_are_powers_of_two(factor):
         assert np.all(largest >= 63)
 
 
+def test_thresholds_of_several_spikes_below_a_unit_are_refused_until_the_membrane_is_wider():
+    network = layer(normal(4, 8) * 1e6, **MANY)
+    with pytest.raises(QuantiseError, match=r"p: a threshold is .* widen membrane_bits \(24\)"):
+        quantise(network, CONFIG, binary(8))
+    wider = CONFIG.replace(core={"membrane_bits": 40})
+    assert quantise(network, wider, binary(8)).population("p").v_threshold.min() >= 1
+
+
+@pytest.mark.parametrize("bits", [0, 1, 3, 5, 16])
+def test_weights_of_bits_that_the_core_cannot_pack_are_refused(bits):
+    with pytest.raises(QuantiseError, match=f"must be 8, 4 or 2 on this chip, not {bits}"):
+        quantise(layer(normal(3, 4)), CONFIG, weight_bits=bits)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_initial_states_that_cancel_a_bias_cancel_it_exactly(seed):
     rng = np.random.default_rng(seed)
@@ -292,6 +307,49 @@ def test_tables_stay_close_to_float(activation, most):
     assert np.abs(p.table).max() <= most
     got = run_integer(made, CONFIG, values).outputs * p.output_scale
     assert np.abs(got - run_float(network, values).spikes).max() < 0.03
+
+
+WIDE = {
+    "weight_bits": 24,
+    "activation_bits": 20,
+    "accumulator_bits": 56,
+    "membrane_bits": 56,
+    "decay_bits": 28,
+}
+
+
+# The chip's kernels and the reference both count in int64: only integers without bounds show that nothing overflows.
+@pytest.mark.parametrize("core", [{}, WIDE | {"activation_bits": 8}, WIDE], ids=["8", "24", "wide"])
+@pytest.mark.parametrize(
+    ("kind", "activation", "error"),
+    [
+        (NeuronKind.RELU, "", {8: 0.02, 20: 1e-5}),
+        (NeuronKind.TABLE, "sigmoid", {8: 0.03, 20: 0.01}),
+        (NeuronKind.TABLE, "tanh", {8: 0.03, 20: 0.03}),
+    ],
+)
+def test_activations_stay_within_64_bits_on_every_chip(kind, activation, error, core):
+    config = CONFIG.replace(core=core)
+    values = np.random.default_rng(6).random((10, 2, 12))
+    network = layer(normal(8, 12), kind, activation=activation, bias=0.02)
+    made = quantise(network, config, values)
+    p = made.population("p")
+    run = run_integer(made, config, values, record=["p"])
+    sums = quantise_inputs(made, values).astype(object) @ integers(made).T.astype(object)
+    for neuron, (factor, bias) in enumerate(
+        zip(p.decay_mem.tolist(), p.bias.tolist(), strict=True)
+    ):
+        for total, got in zip(
+            sums[..., neuron].ravel(), run.outputs[..., neuron].ravel().tolist(), strict=True
+        ):
+            i_in = int(total) + bias
+            if p.table is None:
+                assert got == rules.requantise(i_in, factor, p.requant_shift, p.max_payload)
+            else:
+                assert got == p.table[rules.table_index(i_in, factor, p.requant_shift)]
+    want = run_float(network, values).spikes
+    bound = error[config.many_core.core.activation_bits] * np.abs(want).max()
+    assert np.abs(run.outputs * p.output_scale - want).max() < bound
 
 
 def test_a_layer_behind_tanh_reads_signed_axons():
