@@ -13,6 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
 
+# Cycles from a neuron's sum in the soma to its retirement, both included. One neuron a cycle enters; two products of
+# membrane width (synaptic current, membrane), their rounding, saturation, the compare and the table read stand in a
+# row, and none of them shares a cycle with another: docs/decisions/008-soma-pipeline.md.
+SOMA_STAGES = 8
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be read or built; the message is a sentence for the user."""
@@ -83,6 +88,9 @@ class NetworkOnChipConfig(_Model):
     host_columns: tuple[int, ...] = Field(
         default=(0,), description="columns whose northern edge gives flits to the host"
     )
+    host_queue_flits: int = Field(
+        default=512, ge=2, le=1 << 16, description="flits that each host port holds, each way"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> NetworkOnChipConfig:
@@ -137,6 +145,11 @@ class ManyCoreConfig(_Model):
         return self.tree_stages + 2
 
     @property
+    def host_start_cycles(self) -> int:
+        """Cycles from the start of a timestep to the host's first flit, which asks while the cores swap."""
+        return self.tree_stages + 1
+
+    @property
     def send_latency_cycles(self) -> int:
         """Cycles from the end of compute to the sender's first flit: outbox read, routing memory read."""
         return 2
@@ -158,16 +171,26 @@ class ManyCoreConfig(_Model):
     def compute_cycles(self, active_axons: int, neurons: int, weight_mode_bits: int) -> int:
         """Cycles of dendrite and soma for ``active_axons`` axons and ``neurons`` neurons in use.
 
-        With ``S`` active axons, ``L`` effective lanes, ``G = ceil(neurons / L)``, ``K = L + 2`` and ``p`` pipeline
-        stages: ``p + (S + 1) + (G - 1) max(S + 1, K) + K``. A core without neurons takes none.
+        With ``S`` active axons, ``L`` effective lanes, ``G = ceil(neurons / L)`` groups and ``p`` pipeline stages:
+        ``p + (S + 1) + (G - 1) max(S + 1, L) + L + SOMA_STAGES - 1``. A core without neurons takes none.
         """
         if neurons == 0:
             return 0
         lanes = self.effective_lanes(weight_mode_bits)
-        groups = -(-neurons // lanes)
-        soma = lanes + 2
+        last = -(-neurons // lanes) * lanes - 1
+        return self.retire_cycle(last, active_axons, weight_mode_bits) + 1 - self.start_cycles
+
+    def retire_cycle(self, neuron: int, active_axons: int, weight_mode_bits: int) -> int:
+        """Cycle of the timestep in which a neuron's output and membrane are written.
+
+        Neuron ``g L + j`` retires in cycle ``start_cycles + p + (S + 1) + g max(S + 1, L) + j + SOMA_STAGES - 1``,
+        with the names of `compute_cycles`.
+        """
+        lanes = self.effective_lanes(weight_mode_bits)
+        group, place = divmod(neuron, lanes)
         dendrite = active_axons + 1
-        return self.core.pipeline_stages + dendrite + (groups - 1) * max(dendrite, soma) + soma
+        first = self.start_cycles + self.core.pipeline_stages + dendrite
+        return first + group * max(dendrite, lanes) + place + SOMA_STAGES - 1
 
 
 class ChipConfig(_Model):

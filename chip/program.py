@@ -22,7 +22,7 @@ CORE_REGISTERS = (
     ("neurons", 0, 4096),  # neurons in use, 0 .. neurons - 1
     ("weight_mode_bits", 2, 32),  # bits of a packed weight
     ("axon_signed", 0, 1),  # axon values are two's complement
-    ("i_shift", 0, 31),  # the sum enters the soma shifted left by this
+    ("i_shift", 0, 31),  # the sum enters the soma shifted left by this; RELU and TABLE: at most 7
     ("requant_shift", 0, 62),  # RELU and TABLE: right shift after the factor
     ("reset_mode", 0, 3),  # arithmetic.ResetMode
     ("reset_timing", 0, 1),  # arithmetic.ResetTiming
@@ -220,28 +220,7 @@ def check_program(program: ManyCoreProgram) -> None:
             )
         half = 1 << (int(mode) - 1)
         _within("weights", program.weights[modes == mode], -half, half - 1)
-    top = (1 << (core.membrane_bits - 1)) - 1
-    for name in ("v_threshold", "v_reset", "v_init", "i_init", "bias"):
-        _within(name, getattr(program, name), -top - 1, top)
-    _within("decay_mem", program.decay_mem, 0, 1 << core.decay_bits)
-    _within("decay_syn", program.decay_syn, 0, 1 << core.decay_bits)
-    _within("max_output", program.register("max_output"), 1, (1 << core.activation_bits) - 1)
-    fires = program.register("kind") <= NeuronKind.CUBA_LIF
-    multi = fires & (program.register("max_output") > 1)
-    thresholds = program.v_threshold[multi]
-    used = np.arange(neurons)[None, :] < program.register("neurons")[multi, None]
-    if np.any(((thresholds < 1) | (thresholds & (thresholds - 1) != 0)) & used):
-        raise ProgramError(
-            "a neuron of several spikes a timestep needs a threshold that is a power of two"
-        )
-    wants_same = multi | (fires & (program.register("random_mask") > 0))
-    if np.any(wants_same & (program.register("reset_timing") == ResetTiming.NEXT)) or np.any(
-        multi & (program.register("reset_mode") != ResetMode.SUBTRACT)
-    ):
-        raise ProgramError(
-            "several spikes a timestep need a subtracting reset; they and a random threshold need a reset "
-            "in the same timestep"
-        )
+    _check_somas(program)
     has_table = bool(np.any(program.register("kind") == NeuronKind.TABLE))
     _shape("table", program.table, (count if has_table else 0, 256))
     _within(
@@ -249,6 +228,48 @@ def check_program(program: ManyCoreProgram) -> None:
     )
     _check_routes(program, layout)
     _check_host(program, layout)
+
+
+def _check_somas(program: ManyCoreProgram) -> None:
+    core = program.config.many_core.core
+    top = (1 << (core.membrane_bits - 1)) - 1
+    for name in ("v_reset", "v_init", "i_init", "bias"):
+        _within(name, getattr(program, name), -top - 1, top)
+    _within("v_threshold", program.v_threshold, -top, top)  # the floor is its negative
+    _within("decay_mem", program.decay_mem, 0, 1 << core.decay_bits)
+    _within("decay_syn", program.decay_syn, 0, 1 << core.decay_bits)
+    _within("max_output", program.register("max_output"), 1, (1 << core.activation_bits) - 1)
+    kind = program.register("kind")
+    _within(
+        "accumulator_bits + i_shift", core.accumulator_bits + program.register("i_shift"), 0, 62
+    )
+    activates = (kind == NeuronKind.RELU) | (kind == NeuronKind.TABLE)
+    _within("i_shift of a RELU or TABLE core", program.register("i_shift")[activates], 0, 7)
+    factor_bits = np.frexp(program.decay_mem[activates].astype(np.float64))[1]
+    _within(
+        "requant_shift + bits of decay_mem of a RELU or TABLE core",
+        program.register("requant_shift")[activates, None] + factor_bits, 0, 62,
+    )  # fmt: skip
+    fires = kind <= NeuronKind.CUBA_LIF
+    multi = fires & (program.register("max_output") > 1)
+    thresholds = program.v_threshold[multi]
+    used = np.arange(core.neurons)[None, :] < program.register("neurons")[multi, None]
+    if np.any(((thresholds < 1) | (thresholds & (thresholds - 1) != 0)) & used):
+        raise ProgramError(
+            "a neuron of several spikes a timestep needs a threshold that is a power of two"
+        )
+    random = fires & (program.register("random_mask") > 0)
+    if np.any(multi & random):
+        raise ProgramError(
+            "a neuron of several spikes a timestep cannot have a random threshold: it would be no power of two"
+        )
+    if np.any((multi | random) & (program.register("reset_timing") == ResetTiming.NEXT)) or np.any(
+        multi & (program.register("reset_mode") != ResetMode.SUBTRACT)
+    ):
+        raise ProgramError(
+            "several spikes a timestep need a subtracting reset; they and a random threshold need a reset "
+            "in the same timestep"
+        )
 
 
 def _check_routes(program: ManyCoreProgram, layout: FlitLayout) -> None:

@@ -18,6 +18,7 @@ PER_SAMPLE = (
     "output_record",
     "probe_v_mem",
     "probe_output",
+    "signatures",
 )
 TOTALS = (
     "core_counters",

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..chip.events import CORE_EVENTS, PORTS
+from ..chip.memory_map import SIGNATURE_UNITS
 from ..chip.program import ManyCoreProgram
 from .checkpoint import TOTALS, load_checkpoint, save_checkpoint
-from .cores.state import Results, State, kernel_params, kernel_program, new_state
+from .cores.setup import kernel_params, kernel_program, new_state
+from .cores.state import SIGNATURES, Results, State
 from .cores.timestep import run_sample
 
 Ints = NDArray[np.int64]
@@ -43,6 +45,8 @@ class ManyCoreRun:
     router_counters : (routers, ports) int64, router ``y * columns + x``, ports as `chip.events.PORTS`
     chip_counters : the counters of `chip.events.CHIP_EVENTS`, and ``host_cycles``, those with the host injecting
     step_router_flits : (K, routers) int64; step_core_outputs : (K, C) int64, added up over samples
+    signatures : (S, K, routers, units) uint32, the registers after every chip timestep, units as
+        `chip.memory_map.SIGNATURE_UNITS`; (S, 0, 0, 0) unless asked for
     """
 
     timesteps: int
@@ -57,6 +61,7 @@ class ManyCoreRun:
     chip_counters: dict[str, int]
     step_router_flits: Ints
     step_core_outputs: Ints
+    signatures: NDArray[np.uint32]
 
     @property
     def samples(self) -> int:
@@ -71,6 +76,7 @@ def run_many_core(
     *,
     threads: int | None = None,
     record_outputs: bool = False,
+    signatures: bool = False,
     probes: Sequence[str] = (),
     checkpoint: str | Path | None = None,
     checkpoint_key: str = "",
@@ -91,6 +97,8 @@ def run_many_core(
         Worker threads; all processor cores by default.
     record_outputs
         Keep every output of every timestep.
+    signatures
+        Keep the signature registers after every chip timestep: what chip/signature.py says.
     probes
         Layers whose membranes and outputs are kept.
     checkpoint, checkpoint_key
@@ -102,18 +110,20 @@ def run_many_core(
     Raises
     ------
     SimulationError
-        If shapes do not match or a probe is unknown.
+        If shapes do not match, a probe is unknown, or the chip has no signature registers to keep.
     """
-    held = _check(program, payloads, timesteps, probes)
-    samples, chip_timesteps = len(payloads), program.chip_timesteps(timesteps)
+    held = check_inputs(program, payloads, timesteps)
+    _check_options(program, probes, signatures)
+    samples = len(payloads)
     threads = max(1, min(threads or os.cpu_count() or 1, -(-samples // _CHUNK)))
-    params, memories = kernel_params(program), kernel_program(program)
+    params = kernel_params(program, SIGNATURES if signatures else 0)
+    memories = kernel_program(program)
     rows = np.ascontiguousarray(payloads, dtype=np.int32)
     probed = [(name, _cores_with_neurons(program, name)) for name in probes]
     probe_of_core = np.full(program.core_count, -1, dtype=np.int64)
     for place, c in enumerate(c for _, cores in probed for c in cores):
         probe_of_core[c] = place
-    whole = _results(program, samples, chip_timesteps, timesteps, record_outputs, probe_of_core)
+    whole = new_results(program, samples, timesteps, record_outputs, signatures, probe_of_core)
     workers = [_Worker(new_state(program), _totals(whole)) for _ in range(threads)]
 
     def work(worker: _Worker, chunks: Iterator[range]) -> None:
@@ -174,9 +184,8 @@ class _Worker:
     results: Results
 
 
-def _check(
-    program: ManyCoreProgram, payloads: NDArray[np.integer], timesteps: int, probes: Sequence[str]
-) -> bool:
+def check_inputs(program: ManyCoreProgram, payloads: NDArray[np.integer], timesteps: int) -> bool:
+    """Raise `SimulationError` if inputs and timesteps cannot be run. Returns whether the inputs are held."""
     if timesteps < 1:
         raise SimulationError(f"timesteps must be at least 1, not {timesteps}")
     if (
@@ -189,13 +198,20 @@ def _check(
         )
     if len(payloads) == 0:
         raise SimulationError("there are no samples to run; give at least one")
+    return payloads.shape[1] == 1 and timesteps > 1
+
+
+def _check_options(program: ManyCoreProgram, probes: Sequence[str], signatures: bool) -> None:
     for name in probes:
         if name not in [layer.name for layer in program.layers]:
             known = ", ".join(layer.name for layer in program.layers)
             raise SimulationError(
                 f"probe {name!r} is no layer of the program; its layers are {known}"
             )
-    return payloads.shape[1] == 1 and timesteps > 1
+    if signatures and not program.config.many_core.signatures:
+        raise SimulationError(
+            "the chip has no signature registers; set many_core.signatures in its configuration"
+        )
 
 
 def _cores_with_neurons(program: ManyCoreProgram, name: str) -> list[int]:
@@ -203,14 +219,16 @@ def _cores_with_neurons(program: ManyCoreProgram, name: str) -> list[int]:
     return [c for c in layer.cores if c not in layer.partial_cores]
 
 
-def _results(
+def new_results(
     program: ManyCoreProgram,
     samples: int,
-    chip_timesteps: int,
     timesteps: int,
     record: bool,
+    signatures: bool,
     probe_of_core: Ints,
 ) -> Results:
+    """Allocate the results of so many samples; ``probe_of_core`` numbers the cores to probe, -1 for the others."""
+    chip_timesteps = program.chip_timesteps(timesteps)
     mesh = program.config.many_core.network
     routers, outputs = mesh.columns * mesh.rows, program.output_size
     probed = int(probe_of_core.max(initial=-1)) + 1
@@ -229,6 +247,12 @@ def _results(
         host_counters=np.zeros(5, dtype=np.int64),
         step_router_flits=np.zeros((chip_timesteps, routers), dtype=np.int64),
         step_core_outputs=np.zeros((chip_timesteps, program.core_count), dtype=np.int64),
+        signatures=np.zeros(
+            (samples, chip_timesteps, routers, len(SIGNATURE_UNITS))
+            if signatures
+            else (samples, 0, 0, 0),
+            dtype=np.uint32,
+        ),
     )
 
 
@@ -282,4 +306,5 @@ def _collect(
         },
         step_router_flits=results.step_router_flits,
         step_core_outputs=results.step_core_outputs,
+        signatures=results.signatures,
     )

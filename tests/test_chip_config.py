@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeloom.chip.config import (
+    SOMA_STAGES,
     ConfigError,
     config_from_dict,
     config_schema,
@@ -30,7 +31,7 @@ def test_tianjic_has_the_published_capacity():
 
 
 @pytest.mark.parametrize(
-    ("active", "cycles"), [(0, 293), (16, 309), (26, 454), (64, 1062), (128, 2086), (256, 4134)]
+    ("active", "cycles"), [(0, 268), (16, 299), (26, 459), (64, 1067), (128, 2091), (256, 4139)]
 )
 def test_compute_cycles_of_a_tianjic_core(active, cycles):
     assert load_config("tianjic").many_core.compute_cycles(active, 256, 8) == cycles
@@ -38,8 +39,26 @@ def test_compute_cycles_of_a_tianjic_core(active, cycles):
 
 def test_packed_weights_take_fewer_cycles_and_no_neurons_none():
     chip = load_config("tianjic").many_core
-    assert chip.compute_cycles(256, 256, 4) == 4 + 257 + 7 * 257 + 34
+    assert chip.compute_cycles(256, 256, 4) == 4 + 257 + 7 * 257 + 32 + SOMA_STAGES - 1
     assert chip.compute_cycles(256, 0, 8) == 0
+
+
+@pytest.mark.parametrize(("active", "mode"), [(0, 8), (3, 8), (16, 8), (256, 8), (5, 4), (40, 2)])
+def test_neurons_retire_one_a_cycle_within_a_group_and_the_last_ends_compute(active, mode):
+    chip = load_config("tianjic").many_core
+    lanes, first = chip.effective_lanes(mode), chip.start_cycles
+    cycles = [chip.retire_cycle(n, active, mode) for n in range(256)]
+    assert cycles[0] == first + chip.core.pipeline_stages + active + 1 + SOMA_STAGES - 1
+    for n in range(1, 256):
+        step = 1 if n % lanes else max(active + 1, lanes) - lanes + 1
+        assert cycles[n] - cycles[n - 1] == step
+    assert cycles[-1] + 1 == first + chip.compute_cycles(active, 256, mode)
+
+
+def test_the_host_starts_with_the_swap():
+    for name in preset_names():
+        chip = load_config(name).many_core
+        assert chip.host_start_cycles == chip.start_cycles - 1
 
 
 @pytest.mark.parametrize(
@@ -80,6 +99,11 @@ def test_the_hash_ignores_the_name_and_nothing_else():
             "network",
             {"host_rows": [2]},
             "host_rows must be ascending, without repetition, within 0..1, not [2]",
+        ),
+        (
+            "network",
+            {"host_queue_flits": 1},
+            "host_queue_flits: Input should be greater than or equal to 2 (given: 1)",
         ),
         (
             "timestep",

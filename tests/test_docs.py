@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeloom.chip.config import config_schema, load_config, preset_names
+from spikeloom.chip.config import SOMA_STAGES, config_schema, load_config, preset_names
 from spikeloom.chip.events import CHIP_EVENTS, CORE_EVENTS, ROUTER_EVENTS
 from spikeloom.chip.packet import FlitLayout
 from spikeloom.chip.program import CORE_REGISTERS, NEURON_MEMORIES
@@ -109,19 +109,20 @@ def test_compute_cycles_of_the_documents():
         int(active): int(cycles)
         for active, cycles in rows(architecture(), r"(\d+) *\| *[^|]+\| *(\d+)")
     }
-    assert stated == {0: 293, 26: 454, 64: 1062, 256: 4134}
+    assert stated == {0: 268, 26: 459, 64: 1067, 256: 4139}
     for active, cycles in stated.items():
         assert chip.compute_cycles(active, 256, 8) == cycles
 
 
 def test_tree_latencies_of_the_documents():
-    stated = rows(architecture(), r"`(\w+)` *" + r"\| *(\d+) *" * 5)
+    stated = rows(architecture(), r"`(\w+)` *" + r"\| *(\d+) *" * 6)
     assert sorted(row[0] for row in stated) == sorted(preset_names())
     for name, *numbers in stated:
         chip = load_config(name).many_core
         assert [int(number) for number in numbers] == [
             chip.core_count,
             chip.tree_stages,
+            chip.host_start_cycles,
             chip.start_cycles,
             chip.barrier_cycles,
             chip.sample_reset_cycles,
@@ -132,6 +133,12 @@ def test_timestep_example_of_the_documents():
     chip = load_config("tianjic").many_core
     parts = (chip.start_cycles, chip.compute_cycles(0, 256, 8), chip.barrier_cycles)
     assert f"{' + '.join(map(str, parts))} = {sum(parts)} cycles" in architecture()
+
+
+def test_soma_stages_of_the_documents():
+    for text in (architecture(), block("soma")):
+        assert f"SOMA_STAGES = {SOMA_STAGES}" in text
+    assert f"{SOMA_STAGES - 1} cycles later" in block("soma")
 
 
 def test_send_latency_of_the_documents():

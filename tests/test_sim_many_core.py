@@ -45,7 +45,7 @@ def test_random_programs_agree_in_values_cycles_and_counters(seed):
         for _, output, value in golden.outputs:
             count[output] += value
         assert run.output_count[sample].tolist() == count.tolist()
-        for _, _, x, y, port, _, _ in golden.log:
+        for _, _, x, y, port, *_ in golden.log:
             hops[y * columns + x, port] += 1
         for c, counts in enumerate(golden.counts):
             for name, key in zip(totals, ("sent", "spikes", "active", "saturations"), strict=True):
@@ -104,7 +104,7 @@ def test_the_stimulus_covers_every_mode():
         overruns += run.chip_counters["overruns"]
     assert seen["kind"] == set(range(7))
     assert seen["reset_mode"] == set(range(4))
-    assert seen["weight_mode_bits"] == {2, 4, 8}
+    assert seen["weight_mode_bits"] >= {2, 4, 6, 8}
     assert all(seen[name] == {0, 1} for name in ("reset_timing", "compare", "axon_signed", "floor"))
     assert ports == set(range(5))
     assert min(stalls, overruns, multi, random, refractory) > 0

@@ -35,7 +35,7 @@ def axon_hold(s: AxonState, c: int, a: int, payload: int, bits: int, is_signed: 
     before = s.held_value[c, a] if s.held_active[c, a] != 0 else 0
     value = axon_value_of(before + payload, bits, is_signed)
     active = 1 if value != 0 else 0
-    s.held_count[c] += active - s.held_active[c, a]
+    s.held_count[c] += active - int(s.held_active[c, a])
     s.held_active[c, a] = active
     s.held_value[c, a] = value
 

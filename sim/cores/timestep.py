@@ -8,6 +8,7 @@ from ...chip.program import REGISTER_INDEX
 from ..jit import jit
 from .axon import axon_add, axon_clear, axon_hold, axon_skip, axon_walk
 from .dendrite import dendrite_accumulate, dendrite_clear, dendrite_skip, sum_add
+from .observe import observe_retires, observe_transfer
 from .router import EAST, LOCAL, NORTH, SOUTH, WEST, busy_sweep, fifo_pop, fifo_push, router_decide
 from .sender import sender_advance, sender_flit, sender_order, sender_start
 from .soma import soma_update
@@ -21,6 +22,7 @@ from .state import (
     KIND_MASK,
     KIND_SHIFT,
     OVERRUNS,
+    SIGNATURES,
     TARGET_SHIFT,
     Array,
     HostMemory,
@@ -30,6 +32,7 @@ from .state import (
     Results,
     State,
 )
+from .timing import compute_cycles
 
 AXON, HOLD, SUM = int(FlitKind.AXON), int(FlitKind.HOLD), int(FlitKind.SUM)
 
@@ -73,6 +76,7 @@ def run_sample(
     axon_clear(s.axon)
     dendrite_clear(s.dendrite)
     s.router.turn[:] = 0
+    s.signature.value[:] = 0
     for k in range(q.cycles.shape[1]):
         sending = _compute(p, g, s, q, sample, k, timesteps)
         _host_queue(p, g.host, s.host, payload, held, k, timesteps)
@@ -82,6 +86,8 @@ def run_sample(
                 q.host_counters[OVERRUNS] += 1
             length = max(length, p.fixed_period)
         q.cycles[sample, k] = length
+        if p.observe & SIGNATURES != 0:
+            q.signatures[sample, k] = s.signature.value
     q.cycles[sample, 0] += p.sample_reset_cycles
 
 
@@ -112,15 +118,14 @@ def _compute(
             p, g.soma, s.soma, s.sender, s.dendrite.accumulator, r, c, t == 0, neurons
         )
         lanes = p.lanes * (p.weight_bits // r[MODE_BITS])
-        groups = (neurons + lanes - 1) // lanes
-        cycles = (
-            p.pipeline_stages + active + 1 + (groups - 1) * max(active + 1, lanes + 2) + lanes + 2
-        )
+        if p.observe != 0:
+            observe_retires(p, s.signature, s.events, s.soma, r, c, k, active, lanes, neurons)
+        cycles = compute_cycles(p.pipeline_stages, active, lanes, neurons)
         count = q.core_counters[c]
         count[UPDATES] += 1
         count[COMPUTE_CYCLES] += cycles
         count[ACTIVE_AXONS] += active
-        count[WEIGHT_READS] += active * groups
+        count[WEIGHT_READS] += active * ((neurons + lanes - 1) // lanes)
         count[SYNOPS] += active * neurons
         count[MULTIPLIES] += multiplied * neurons
         count[NEURON_UPDATES] += neurons
@@ -192,11 +197,12 @@ def _exchange(
 ) -> int:
     """Step the network on chip until nobody sends and all FIFOs are empty. Returns that cycle within the timestep.
 
-    Cycle 0 raises the start; the host's first flit asks in cycle 1, a core's ``send_latency_cycles`` after its last
-    soma cycle.
+    Cycle 0 raises the start; the host's first flit asks in cycle ``host_start_cycles``, a core's
+    ``send_latency_cycles`` after its last soma cycle.
     """
     axon, dendrite, sender, router, host = s.axon, s.dendrite, s.sender, s.router, s.host
     registers, core_counters, router_counters = g.registers, q.core_counters, q.router_counters
+    signature, events, observe = s.signature, s.events, p.observe
     columns, depth, delay_slots = p.columns, p.fifo_depth, p.delay_slots
     ports = host.filled.shape[0]
     quiet: int = p.start_cycles
@@ -205,13 +211,13 @@ def _exchange(
     host_left = host.filled.sum()
     q.host_counters[HOST_IN] += host_left
     first, started = 0, 0  # order[first:started] are at work, those before are done
-    cycle = 1
+    cycle: int = p.host_start_cycles
     while True:
         if host_left == 0 and router.busy_count[0] == 0:
             if first == sending:
                 break
             if first == started:
-                cycle = max(cycle, sender.cycle[sender.order[first]])
+                cycle = max(cycle, int(sender.cycle[sender.order[first]]))
         while started < sending and sender.cycle[sender.order[started]] <= cycle:
             started += 1
         moves = router_decide(router, columns)
@@ -250,6 +256,10 @@ def _exchange(
             word, payload = router.word[r, port, place], router.payload[r, port, place]
             fifo_pop(router, r, port)
             router_counters[r, output] += 1
+            if observe != 0:
+                observe_transfer(
+                    observe, signature, events, router.x[r], router.y[r], r, output, k, cycle, word, payload
+                )  # fmt: skip
             if output == LOCAL:
                 c = g.core_at[r]
                 if c >= 0:  # a place without a core in use swallows what it gets

@@ -40,7 +40,12 @@ class Core:
 
 
 class GoldenManyCore:
-    """One sample; ``log`` holds (chip timestep, cycle, x, y, output port, target, payload) of every transfer."""
+    """One sample, and every event of it.
+
+    ``log`` holds (chip timestep, cycle, x, y, output port, kind, dx, dy, target, delay, payload) of every flit that
+    leaves a router, dx and dy being what is left to go then; ``retires`` holds (chip timestep, cycle, core, neuron,
+    output, membrane) of every neuron that is updated.
+    """
 
     def __init__(self, program: ManyCoreProgram) -> None:
         self.g = program
@@ -60,6 +65,7 @@ class GoldenManyCore:
         }
         self.turns = {place: dict.fromkeys(PORTS, 0) for place in self.fifos}
         self.log: list[tuple[int, ...]] = []
+        self.retires: list[tuple[int, ...]] = []
         self.outputs: list[tuple[int, int, int]] = []  # chip timestep, output, payload
         self.counts = [
             dict.fromkeys(("sent", "spikes", "active", "saturations"), 0) for _ in self.cores
@@ -81,6 +87,9 @@ class GoldenManyCore:
         for n in range(reg["neurons"]):
             total = sums.get(n, 0) + sum(int(g.weights[c, a, n]) * v for a, v in values.items())
             y = self.neuron(core, n, rules.wrap(total, cfg.accumulator_bits), first)
+            cycle = self.chip.retire_cycle(n, len(values), reg["weight_mode_bits"])
+            has_membrane = reg["kind"] < rules.NeuronKind.RELU
+            self.retires.append((k, cycle, c, n, y, core.v[n] if has_membrane else 0))
             self.counts[c]["spikes"] += y != 0
             for f in range(int(g.route_count[c, n])) if y else ():
                 kind, dx, dy, target, delay = g.routes[
@@ -180,7 +189,7 @@ class GoldenManyCore:
                 chip.start_cycles + cycles + (chip.send_latency_cycles if core.outbox else 0)
             )
         host = self.host_flits(payload, held, k, timesteps)
-        cycle = 0
+        cycle = chip.host_start_cycles - 1
         while True:
             cycle += 1
             if all(cycle >= core.send_at and not core.outbox for core in self.cores) and not any(host) and not any(
@@ -213,7 +222,9 @@ class GoldenManyCore:
                 port = min(asking, key=lambda p: (PORTS.index(p) - turn) % 5)
                 self.turns[place][output] = (PORTS.index(port) + 1) % 5
                 flit = ports[port].popleft()
-                self.log.append((k, cycle, *place, PORTS.index(output), flit.target, flit.payload))
+                left = (flit.x - beyond[0], flit.y - beyond[1])
+                fields = (flit.kind, *left, flit.target, flit.delay, flit.payload)
+                self.log.append((k, cycle, *place, PORTS.index(output), *fields))
                 if output == "local":
                     self.deliver(place, k, flit)
                 elif beyond in self.fifos:

@@ -1,0 +1,149 @@
+"""A FIFO whose head is a register: what enters in one cycle can leave in the next."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Fifo"]
+
+
+class Fifo(wiring.Component):
+    """Hold up to ``depth`` words and hand them out in the order in which they came.
+
+    Behaviour
+    ---------
+    As ``fifo_push`` and ``fifo_pop`` of ``sim/cores/router.py``. Room is counted at the start of a cycle: a full FIFO
+    that gives a word in a cycle takes none in the same cycle. So with depth 1 a stream moves every other cycle.
+
+    Hardware holds the oldest word in a register (the head) and the others, ``depth - 1`` at most, in a ring, which is a
+    memory with an asynchronous read port: LUT RAM on an FPGA. The head loads from the ring if that holds a word, else
+    from the input. Word ``w_place`` of the ring is never the word that is read while it is written: the two
+    places are equal only if the ring is empty, and then the head does not look at it, or if it is full, and then
+    nothing is written.
+
+    Timing
+    ------
+    *Latency*: 1 cycle from an accepted word to the same word at the output, if no other is before it. *Throughput*: a
+    word a cycle for depths from 2 on. *Back-pressure*: ``o.payload`` holds while ``o.valid`` is high and ``o.ready``
+    low. ``i.ready``, ``o.valid``, ``o.payload`` and ``level`` are registers: no path leads through the FIFO within a
+    cycle.
+
+    Depth 2, with a consumer that waits::
+
+        cycle      0    1    2    3    4    5
+        i.valid    A    B    C    C    C    -
+        i.ready    1    1    0    0    1    1     # cycle 3: A leaves, but level was 2 at its start
+        level      0    1    2    2    1    1
+        o.valid    -    A    A    A    B    C
+        o.ready    0    0    0    1    1    1
+
+    Reset
+    -----
+    Empty: ``level`` 0, ``o.valid`` 0, ``i.ready`` 1. Head and ring hold 0, and what they hold does not matter.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a word.
+    depth : int
+        Words held at most, 1 or more; need not be a power of two.
+
+    Members
+    -------
+    i : In(stream of width bits)
+        Words to hold.
+    o : Out(stream of width bits)
+        The oldest word.
+    level : Out(range(depth + 1))
+        Words held at the start of the cycle; ``i.ready`` is ``level < depth``, ``o.valid`` is ``level != 0``.
+
+    Raises
+    ------
+    ValueError
+        If ``width`` or ``depth`` is below 1.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    level: Signal
+
+    def __init__(self, width: int, depth: int) -> None:
+        for name, value in (("width", width), ("depth", depth)):
+            if value < 1:
+                raise ValueError(f"{name} of a FIFO must be at least 1, not {value}")
+        self.width = width
+        self.depth = depth
+        words = max(depth - 1, 1)
+        self.w_place = Signal(range(words))  # of the ring: where the next word goes
+        self.r_place = Signal(range(words))  # and where its oldest one stands
+        super().__init__(
+            {
+                "i": In(stream.Signature(width)),
+                "o": Out(stream.Signature(width)),
+                "level": Out(range(depth + 1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the head, its ring and the three registers that describe how full they are."""
+        m = Module()
+        level = self.level
+        # Registers beside the level, so that neighbours need not compare it first.
+        has_room = Signal(init=1)
+        has_word = Signal()
+
+        push = Signal()
+        pop = Signal()
+        head_loads = Signal()
+        m.d.comb += [
+            push.eq(self.i.valid & has_room),
+            pop.eq(has_word & self.o.ready),
+            head_loads.eq(~has_word | pop),
+            self.i.ready.eq(has_room),
+            self.o.valid.eq(has_word),
+        ]
+
+        head = Signal(self.width)
+        oldest: Value = self.i.payload
+        if self.depth > 1:
+            ring_has_word = Signal()
+            m.d.comb += ring_has_word.eq(level > 1)
+            from_ring = self._build_ring(
+                m,
+                w_en=push & (ring_has_word | ~head_loads),
+                r_en=pop & ring_has_word,
+            )
+            oldest = Mux(ring_has_word, from_ring, self.i.payload)
+        m.d.comb += self.o.payload.eq(head)
+        with m.If(head_loads):
+            m.d.sync += head.eq(oldest)
+
+        with m.If(push & ~pop):
+            m.d.sync += level.eq(level + 1)
+        with m.Elif(pop & ~push):
+            m.d.sync += level.eq(level - 1)
+        m.d.sync += [
+            has_room.eq(pop | (level < self.depth - 1) | ((level == self.depth - 1) & ~push)),
+            has_word.eq(push | (level > 1) | (has_word & ~pop)),
+        ]
+        return m
+
+    def _build_ring(self, m: Module, *, w_en: Value, r_en: Value) -> Value:
+        """Add the memory behind the head and its places; return its oldest word."""
+        words = self.depth - 1
+        # Two words at least: an address of no bits is no port in Verilog.
+        m.submodules.ring = ring = memory.Memory(shape=self.width, depth=max(words, 2), init=[])
+        w_port = ring.write_port()
+        r_port = ring.read_port(domain="comb")
+        m.d.comb += [
+            w_port.en.eq(w_en),
+            w_port.addr.eq(self.w_place),
+            w_port.data.eq(self.i.payload),
+            r_port.addr.eq(self.r_place),
+        ]
+        for en, place in ((w_en, self.w_place), (r_en, self.r_place)):
+            with m.If(en):
+                m.d.sync += place.eq(Mux(place == words - 1, 0, place + 1))
+        return r_port.data

@@ -1,0 +1,94 @@
+"""The synapse unit: the weight memory, and a row of it as one weight per lane."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...chip.config import ManyCoreConfig
+from ...chip.memory_map import CoreMemories, Memory
+from ..memory import Ram
+
+__all__ = ["Synapse"]
+
+
+class Synapse(wiring.Component):
+    """Read the weights of one axon for one group of neurons, and unpack them by the core's weight mode.
+
+    A row of the memory holds ``lanes`` weights of full width, or in the narrower modes so many more. A lane that the
+    mode does not use gets 0.
+
+    Timing
+    ------
+    Latency 1: address in a cycle, weights in the next. ::
+
+        cycle              0    1
+        axon, group        a
+        weights                 w[a]
+
+    Members
+    -------
+    axon, group : In
+        The row.
+    mode : In
+        Register ``mode``: index into `CoreMemories.weight_modes`.
+    weights : Out
+        One signed weight per lane.
+    w_en, w_addr, w_data : In
+        Loading, a row at a time.
+    """
+
+    axon: Signal
+    group: Signal
+    mode: Signal
+    weights: data.View
+    w_en: Signal
+    w_addr: Signal
+    w_data: Signal
+
+    def __init__(self, config: ManyCoreConfig) -> None:
+        self._memories = memories = CoreMemories(config)
+        self._layout = layout = memories.layouts[Memory.WEIGHTS]
+        super().__init__(
+            {
+                "axon": In(memories.axon_bits),
+                "group": In(range(max(memories.weight_groups, 2))),
+                "mode": In(2),
+                "weights": Out(weight_lanes(memories)),
+                "w_en": In(1),
+                "w_addr": In(range(max(layout.rows, 2))),
+                "w_data": In(layout.bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the memory and the unpacking."""
+        m = Module()
+        m.submodules.ram = ram = Ram(self._layout.bits, self._layout.rows)
+        m.d.comb += [
+            ram.w_en.eq(self.w_en),
+            ram.w_addr.eq(self.w_addr),
+            ram.w_data.eq(self.w_data),
+            ram.r_en.eq(1),
+            ram.r_addr.eq(Cat(self.axon, self.group)),
+        ]
+        for lane in range(self._memories.most_lanes):
+            weight = self.weights[f"lane_{lane}"]
+            choice = 0
+            for index, bits in enumerate(self._memories.weight_modes):
+                if (lane + 1) * bits <= self._layout.bits:
+                    field = ram.r_data[lane * bits : (lane + 1) * bits].as_signed()
+                    choice = Mux(self.mode == index, field, choice)
+            m.d.comb += weight.eq(choice)
+        return m
+
+
+def weight_lanes(memories: CoreMemories) -> data.StructLayout:
+    """Return one weight per lane, each as wide as the widest mode that has this lane."""
+    row = memories.config.core.lanes * memories.config.core.weight_bits
+    widest = [
+        max(bits for bits in memories.weight_modes if (lane + 1) * bits <= row)
+        for lane in range(memories.most_lanes)
+    ]
+    return data.StructLayout({f"lane_{lane}": signed(bits) for lane, bits in enumerate(widest)})

@@ -1,0 +1,170 @@
+"""What holds of a router: flits go one way each, as the rule says, and none is lost or made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from amaranth.hdl import Assert, Assume, Const, Cover, Module, ResetSignal, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import View
+from amaranth.lib.wiring import In
+
+from ...chip.config import ManyCoreConfig
+from ...chip.events import PORTS
+from ..cores.fifo import Fifo
+from ..cores.layouts import flit_struct
+from ..cores.router import TURNS, Router
+from .arbiter import at_most_one
+from .fifo import level_is_right, open_fifo
+
+__all__ = ["RouterProperties"]
+
+
+class RouterProperties(wiring.Component):
+    """A router whose neighbours send any flit that could come from there, and take at will.
+
+    Behaviour
+    ---------
+    Asserted, in every cycle:
+
+    - each flit that leaves an input leaves by the one output that it asks for, and is there what the input shows;
+      as many flits leave inputs as leave by outputs (so an output takes one at most, and only what asks);
+    - an output is valid if a first flit asks for it, and only then;
+    - flits in, less flits out, is what the FIFOs hold; ``empty`` says whether that is none;
+    - a flit that enters asks for the output of the rule X, then Y, then core, and is one step nearer there.
+
+    What a FIFO keeps of its words is proved of the FIFO, whom an output serves of the arbiter.
+
+    Parameters
+    ----------
+    design : type[Router]
+        The router, or one with a seeded fault.
+    config : ManyCoreConfig
+        Narrow flits make short proofs.
+
+    Members
+    -------
+    <port>_in, <port>_out, sample : as the router's, seen from outside
+    """
+
+    sample: Signal
+
+    def __init__(self, design: type[Router], config: ManyCoreConfig) -> None:
+        self.router = router = design(config)
+        self.rows: dict[str, list[Signal]] = {}
+        for port, fifo in router.fifos.items():
+            router.fifos[port], self.rows[port] = open_fifo(Fifo, fifo.width, fifo.depth)
+        flits = stream.Signature(router.layout.bits)
+        super().__init__(
+            {f"{port}_in": In(flits) for port in PORTS}
+            | {f"{port}_out": In(flits.flip()) for port in PORTS}
+            | {"sample": In(1)}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Assert and cover what the class says."""
+        m = Module()
+        m.submodules.router = router = self.router
+        m.d.comb += [Assume(~ResetSignal()), router.sample.eq(self.sample)]
+        for port in PORTS:
+            wiring.connect(m, wiring.flipped(getattr(self, f"{port}_in")), router.link(port, "in"))
+            m.d.comb += router.link(port, "out").ready.eq(getattr(self, f"{port}_out").ready)
+            self._claims_of_entry(m, port)
+            self._claims_of_fifo(m, port)
+
+        bits, depth = router.layout.bits, router.fifos["local"].depth
+        outs = {port: router.link(port, "out") for port in PORTS}
+        asked: dict[str, Value] = {output: Signal(name=f"nobody_{output}") for output in PORTS}
+        for port, fifo in router.fifos.items():
+            asks = fifo.o.payload[bits:]
+            pop = fifo.o.valid & fifo.o.ready
+            for n, output in enumerate(TURNS[port]):
+                out = outs[output]
+                asked[output] = asked[output] | (fifo.o.valid & asks[n])
+                with m.If(pop & asks[n]):
+                    m.d.comb += [
+                        Assert(out.valid & out.ready),
+                        Assert(out.payload == fifo.o.payload[:bits]),
+                    ]
+                m.d.comb += Cover(pop & asks[n])
+
+        entered = _count(router.link(port, "in").valid & router.link(port, "in").ready for port in PORTS)
+        popped = _count(fifo.o.valid & fifo.o.ready for fifo in router.fifos.values())
+        left = _count(out.valid & out.ready for out in outs.values())
+        levels = _count(fifo.level for fifo in router.fifos.values())
+        held = Signal(range(5 * depth + 6))
+        m.d.sync += held.eq(held + entered - left)
+        m.d.comb += [
+            Assert(popped == left),
+            Assert(held == levels),
+            Assert(router.empty == (levels == 0)),
+            *(Assert(outs[output].valid == asked[output]) for output in PORTS),
+        ]
+
+        was_full = Signal()
+        with m.If(levels == 5 * depth):
+            m.d.sync += was_full.eq(1)
+        m.d.comb += [Cover(was_full & router.empty), Cover(left == 4)]
+        return m
+
+    def _claims_of_entry(self, m: Module, port: str) -> None:
+        """Assume that a flit at input ``port`` can have come there; assert what the FIFO gets of it."""
+        router = self.router
+        flit = flit_struct(router.layout)
+        entry, kept = router.link(port, "in"), router.fifos[port].i
+        arrives = View(flit, entry.payload)
+        leaves = View(flit, kept.payload[: router.layout.bits])
+        dx, dy = arrives.dx, arrives.dy
+        can_come = {
+            "local": dx == dx,
+            "north": (dx == 0) & (dy >= 0),
+            "east": dx <= 0,
+            "south": (dx == 0) & (dy <= 0),
+            "west": dx >= 0,
+        }
+        rule = {
+            "east": (dx > 0, (-1, 0)),
+            "west": (dx < 0, (1, 0)),
+            "south": ((dx == 0) & (dy > 0), (0, -1)),
+            "north": ((dx == 0) & (dy < 0), (0, 1)),
+            "local": ((dx == 0) & (dy == 0), (0, 0)),
+        }
+        with m.If(entry.valid):
+            m.d.comb += Assume(can_come[port])
+            for output, (asks, (step_x, step_y)) in rule.items():
+                with m.If(asks):
+                    wanted = 1 << TURNS[port].index(output) if output in TURNS[port] else 0
+                    m.d.comb += [
+                        Assert(kept.payload[router.layout.bits :] == wanted),
+                        Assert(leaves.dx == dx + step_x),
+                        Assert(leaves.dy == dy + step_y),
+                        Assert(leaves.kind == arrives.kind),
+                        Assert(leaves.target == arrives.target),
+                        Assert(leaves.delay == arrives.delay),
+                        Assert(leaves.payload == arrives.payload),
+                    ]
+                    if not wanted:
+                        m.d.comb += Assert(0)  # a turn that does not exist is never asked for
+
+    def _claims_of_fifo(self, m: Module, port: str) -> None:
+        """Assert that each word of a FIFO asks for one output: what the rest rests on."""
+        fifo, rows, bits = self.router.fifos[port], self.rows[port], self.router.layout.bits
+        m.d.comb += level_is_right(fifo)
+        with m.If(fifo.level != 0):
+            m.d.comb += _asks_for_one(fifo.o.payload[bits:])
+        for n, row in enumerate(rows):
+            behind_head = Signal(range(2 * len(rows)), name=f"{port}_behind_{n}")
+            m.d.comb += behind_head.eq((n + len(rows) - fifo.r_place) % len(rows))
+            with m.If(behind_head + 1 < fifo.level):
+                m.d.comb += _asks_for_one(row[bits:])
+
+
+def _asks_for_one(asks: Value) -> list[Assert]:
+    return [Assert(asks.any()), Assert(at_most_one(asks))]
+
+
+def _count(values: Iterable[Value]) -> Value:
+    total: Value = Const(0)
+    for value in values:
+        total = total + value
+    return total
