@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -14,9 +14,9 @@ from .config import ManyCoreConfig
 from .events import CORE_EVENTS, PORTS
 from .packet import FlitLayout
 from .program import ManyCoreProgram
+from .signature import STATE_BITS
 
 COUNTER_BITS = 32  # counters wrap
-SIGNATURE_BITS = 32
 SIGNATURE_UNITS = (
     "core",
     *PORTS,
@@ -79,7 +79,7 @@ class RowLayout:
             row >>= field.bits
         return values
 
-    def image(self, columns: dict[str, Iterable[int]]) -> NDArray[np.uint64]:
+    def image(self, columns: Mapping[str, Iterable[int]]) -> NDArray[np.uint64]:
         """Return (rows given, words) from one sequence of values per field."""
         rows: list[int] = []
         series = [columns[field.name] for field in self.fields]
@@ -172,7 +172,7 @@ class CoreMemories:
             (Memory.ROUTES, core.route_entries, route),
             (Memory.TABLE, 256, table),
             (Memory.COUNTERS, len(CORE_EVENTS) + len(PORTS), (Field("count", COUNTER_BITS),)),
-            (Memory.SIGNATURES, len(SIGNATURE_UNITS), (Field("signature", SIGNATURE_BITS),)),
+            (Memory.SIGNATURES, len(SIGNATURE_UNITS), (Field("signature", STATE_BITS),)),
         )
         return {memory: RowLayout(memory, rows, fields) for memory, rows, fields in shapes}
 
@@ -184,17 +184,24 @@ class CoreMemories:
         ``timesteps`` are the network timesteps of a sample, which a core counts.
         """
         layouts = self.layouts
-        registers = {name: program.register(name)[c : c + 1] for name in _shared_names(layouts)}
         mode = self.weight_modes.index(int(program.register("weight_mode_bits")[c]))
-        registers |= {
-            "mode": np.array([mode]),
-            "timesteps": np.array([timesteps]),
-            "steps_per_timestep": np.array([program.steps_per_timestep]),
+        own = {
+            "mode": mode,
+            "timesteps": timesteps,
+            "steps_per_timestep": program.steps_per_timestep,
+        }
+        registers = {
+            f.name: [own[f.name] if f.name in own else int(program.register(f.name)[c])]
+            for f in layouts[Memory.REGISTERS].fields
         }
         first, last = int(program.route_offset[c]), int(program.route_offset[c + 1])
-        names = ("kind", "dx", "dy", "target", "delay")
-        routes = dict(zip(names, program.routes[first:last].T.tolist(), strict=True))
-        neurons = {f.name: getattr(program, f.name)[c] for f in layouts[Memory.NEURONS].fields}
+        names = [f.name for f in layouts[Memory.ROUTES].fields]
+        routes: dict[str, list[int]] = dict(
+            zip(names, program.routes[first:last].T.tolist(), strict=True)
+        )
+        neurons = {
+            f.name: getattr(program, f.name)[c].tolist() for f in layouts[Memory.NEURONS].fields
+        }
         images = {
             Memory.REGISTERS: layouts[Memory.REGISTERS].image(registers),
             Memory.WEIGHTS: self._weight_image(program.weights[c], self.weight_modes[mode]),
@@ -202,7 +209,9 @@ class CoreMemories:
             Memory.ROUTES: layouts[Memory.ROUTES].image(routes),
         }
         if len(program.table):
-            images[Memory.TABLE] = layouts[Memory.TABLE].image({"output": program.table[c]})
+            images[Memory.TABLE] = layouts[Memory.TABLE].image(
+                {"output": program.table[c].tolist()}
+            )
         return images
 
     def _weight_image(self, weights: NDArray[np.integer], bits: int) -> NDArray[np.uint64]:
@@ -219,9 +228,3 @@ class CoreMemories:
         image[:, : flat.shape[1]] = flat
         packed = np.packbits(image, axis=1, bitorder="little").view("<u8")
         return packed[: ((groups - 1) << self.axon_bits) + axons]
-
-
-def _shared_names(layouts: dict[Memory, RowLayout]) -> list[str]:
-    """Registers that the program holds under the same name."""
-    own = ("mode", "timesteps", "steps_per_timestep")
-    return [f.name for f in layouts[Memory.REGISTERS].fields if f.name not in own]

@@ -56,7 +56,7 @@ def soma_parameters(
     step = unit * 2.0**-i_shift
 
     def integer(values: Floats) -> Ints:
-        return np.clip(np.rint(values / step), -top - 1, top).astype(np.int64)
+        return np.clip(np.rint(values / step), -top, top).astype(np.int64)
 
     one = float(1 << core.decay_bits)
     decay_mem = np.rint(population.decay_mem * one).astype(np.int64)

@@ -17,7 +17,7 @@ from spikeloom.chip.program import CORE_REGISTERS, NEURON_MEMORIES
 from spikeloom.reports.result import result_schema
 
 TOP = Path(__file__).resolve().parent.parent
-FOLDERS = ("chip", "models", "compiler", "sim", "reports")
+FOLDERS = ("chip", "models", "compiler", "sim", "hw", "reports")
 DOCUMENTS = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")])
 MODULES = sorted(
     [*(TOP / "spikeloom").glob("*.py"), *(p for f in FOLDERS for p in (TOP / f).rglob("*.py"))]

@@ -29,12 +29,12 @@ def config_of(axons: int, slots: int, bits: int) -> ChipConfig:
 
 
 @cache
-def bench_of(size: tuple[int, int, int]) -> Bench:
+def bench_of(size: tuple[int, int, int]) -> Bench[Axon]:
     return Bench(Axon(config_of(*size).many_core))
 
 
 def empty_state(axons: int, slots: int) -> AxonState:
-    def zeros(*shape, dtype=np.int64):
+    def zeros(*shape: int, dtype: type[np.generic] = np.int64):
         return np.zeros(shape, dtype=dtype)
 
     return AxonState(
@@ -51,7 +51,7 @@ def empty_state(axons: int, slots: int) -> AxonState:
 
 @st.composite
 def stimuli(draw, size):
-    """Draw timesteps: each flits (kind, axon, delay, payload, gap) that arrive while the walk goes on, groups, a reset."""
+    """Draw timesteps: flits (kind, axon, delay, payload, gap) that arrive during the walk, groups, a reset."""
     axons, slots, bits = size
     top = 1 << bits
     # Few axons and small gaps, so that flits of one axon follow each other closely.

@@ -45,6 +45,15 @@ def config_of(size) -> ChipConfig:
 class Pair(wiring.Component):
     """Synapse and dendrite as a core wires them: an axon's turn is one cycle before its address."""
 
+    step: Signal
+    first: Signal
+    ends: Signal
+    empty: Signal
+    axon: Signal
+    value: Signal
+    group: Signal
+    total: Signal
+
     def __init__(self, config: ChipConfig) -> None:
         core = config.many_core
         self.synapse, self.dendrite = Synapse(core), Dendrite(core)
@@ -82,7 +91,7 @@ class Pair(wiring.Component):
 
 
 @cache
-def bench_of(size) -> Bench:
+def bench_of(size) -> Bench[Pair]:
     return Bench(Pair(config_of(size)))
 
 
@@ -132,7 +141,7 @@ def test_sums_agree_in_values_and_cycles(size, data):
         arrivals.append(flits)
 
     bench = bench_of(size)
-    dut: Pair = bench.dut
+    dut = bench.dut
     seen = []
 
     async def body(ctx):
@@ -163,7 +172,7 @@ def test_sums_agree_in_values_and_cycles(size, data):
                 g * length + len(walk) + 1 + stages + j for g in range(groups) for j in range(lanes)
             }
             totals, multiplied = [], 0
-            flits = list(flits)
+            waiting = list(flits)
             for cycle in range(max(takes) + 6):
                 group, place = divmod(cycle, length)
                 working = group < groups
@@ -181,7 +190,7 @@ def test_sums_agree_in_values_and_cycles(size, data):
                 if cycle - 5 in fetch_at:
                     totals.append(ctx.get(dut.total))
                 multiplied += ctx.get(dendrite.multiplies)
-                flit = flits.pop(0) if flits else None
+                flit = waiting.pop(0) if waiting else None
                 ctx.set(dendrite.arrive, flit is not None)
                 if flit is not None:
                     ctx.set(

@@ -43,7 +43,9 @@ class Chain:
         bits = HostLink(self.config).memories.layouts[Memory(memory)].bits
         return Random(f"{node} {memory} {row}").getrandbits(bits)
 
-    def run(self, words: list[Word], expected: int, seed: int, busy: float) -> list[tuple[Word, int]]:
+    def run(
+        self, words: list[Word], expected: int, seed: int, busy: float
+    ) -> list[tuple[Word, int]]:
         """Send words, with stalls of probability ``busy`` on both sides; return what comes out, and when."""
         m = Module()
         nodes = [LoadNode(self.config) for _ in range(self.nodes)]
@@ -133,8 +135,9 @@ def after(words: list[Word], nodes: int) -> list[Word]:
         if is_header:
             header = Header.unpack(data)
             hops = (header.hops - nodes) % 4096
-            data = data >> 64 << 64 | Header(**{**vars(header), "hops": hops}).pack()
-        out.append((data, is_header))
+            out.append((data >> 64 << 64 | Header(**{**vars(header), "hops": hops}).pack(), 1))
+        else:
+            out.append((data, 0))
     return out
 
 

@@ -28,7 +28,7 @@ def config_of(size) -> ChipConfig:
 
 
 @cache
-def bench_of(size) -> Bench:
+def bench_of(size) -> Bench[Schedule]:
     return Bench(Schedule(config_of(size).many_core))
 
 
@@ -96,9 +96,7 @@ def test_every_cycle_of_a_timestep_follows_from_the_active_axons(size, data):
             continue
         groups, length = -(-neurons // lanes), max(active + 1, lanes)
         head = active + 1 + chip.core.pipeline_stages
-        assert log["step"] == [
-            g * length + i for g in range(groups) for i in range(active)
-        ]
+        assert log["step"] == [g * length + i for g in range(groups) for i in range(active)]
         assert log["ends"] == [g * length + active for g in range(groups)]
         assert log["take"] == [g * length + head + j for g in range(groups) for j in range(lanes)]
         assert log["fetch"] == [n // lanes * length + head + n % lanes - 4 for n in range(neurons)]

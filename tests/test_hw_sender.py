@@ -27,7 +27,7 @@ def config_of(size) -> ChipConfig:
 
 
 @cache
-def bench_of(size) -> Bench:
+def bench_of(size) -> Bench[Sender]:
     return Bench(Sender(config_of(size).many_core))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from amaranth.sim import Simulator
@@ -95,7 +96,7 @@ def test_steps_that_wait_follow_each_other_without_a_gap(mesh):
     assert log.sample == [6]
     assert log.start[0] == 6 + config.sample_reset_cycles == 6 + stages + 2
     assert log.length == lengths
-    assert [b - a for a, b in zip(log.start, log.start[1:], strict=False)] == lengths[:-1]
+    assert [b - a for a, b in pairwise(log.start)] == lengths[:-1]
     assert log.ended == [start + n - 1 for start, n in zip(log.start, lengths, strict=True)]
     assert log.start_cycle == log.start
     assert log.opened == [config.host_start_cycles] * 5
@@ -125,12 +126,18 @@ def test_a_step_that_comes_late_starts_a_cycle_after_it_came():
     log = run(config, [(3, STEP), (50, STEP), (70, SAMPLE), (90, STEP)], [5, 6, 7], [0] * 3, 130)
     assert log.start == [4, 51, 91]
     assert log.sample == [71]
-    assert log.length == [5 + config.barrier_cycles, 6 + config.barrier_cycles, 7 + config.barrier_cycles]
+    assert log.length == [
+        5 + config.barrier_cycles,
+        6 + config.barrier_cycles,
+        7 + config.barrier_cycles,
+    ]
 
 
 def test_a_sample_follows_the_last_step_and_steps_follow_the_sample():
     config = config_of(2, 2)
-    log = run(config, [(0, STEP), (0, SAMPLE), (0, STEP), (0, SAMPLE), (0, SAMPLE)], [9, 4], [0, 0], 80)
+    log = run(
+        config, [(0, STEP), (0, SAMPLE), (0, STEP), (0, SAMPLE), (0, SAMPLE)], [9, 4], [0, 0], 80
+    )
     first = log.start[0] + 9 + config.barrier_cycles
     assert log.sample[0] == first
     assert log.start[1] == first + config.sample_reset_cycles
@@ -143,10 +150,16 @@ def test_fixed_periods_and_what_overruns_them(mesh):
     period = 20
     config = config_of(*mesh, period=period)
     just_in_time = period - config.barrier_cycles
-    quiet = [config.start_cycles, just_in_time, just_in_time + 1, just_in_time + 9, just_in_time - 1]
+    quiet = [
+        config.start_cycles,
+        just_in_time,
+        just_in_time + 1,
+        just_in_time + 9,
+        just_in_time - 1,
+    ]
     log = run(config, [(0, STEP)] * 5, quiet, [0] * 5, 200)
     assert log.length == [period, period, period + 1, period + 9, period]
-    assert [b - a for a, b in zip(log.start, log.start[1:], strict=False)] == log.length[:-1]
+    assert [b - a for a, b in pairwise(log.start)] == log.length[:-1]
     assert log.overrun == [log.ended[2], log.ended[3]]
 
 

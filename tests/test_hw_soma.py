@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from spikeloom.chip.arithmetic import Compare, NeuronKind, ResetMode, ResetTiming
 from spikeloom.chip.config import CoreConfig, ManyCoreConfig
 from spikeloom.chip.memory_map import CoreMemories, Memory
 from spikeloom.chip.program import CORE_REGISTERS
+from spikeloom.hw.cores import soma_update as soma_update_rtl
 from spikeloom.hw.cores.soma import Soma
 from spikeloom.sim.cores.soma import soma_update
 from spikeloom.sim.cores.state import Params, SenderState, SomaMemory, SomaState
@@ -117,7 +119,7 @@ def lives(draw, core: CoreConfig, kind: NeuronKind, mode: int, timing: int, comp
         "kind": int(kind),
         "neurons": neurons,
         "i_shift": draw(st.one_of(st.just(0), number(0, shift_top, core.membrane_bits))),
-        "requant_shift": draw(number(0, requant_top, core.decay_bits, core.accumulator_bits)),
+        "requant_shift": draw(st.one_of(st.integers(0, core.decay_bits), number(0, requant_top))),
         "reset_mode": mode,
         "reset_timing": timing,
         "compare": compare,
@@ -271,9 +273,10 @@ class Bench:
         ctx.set(soma.is_first, step.is_first)
         await ctx.tick()
         ctx.set(soma.begin, 0)
-        fetches = dict(
-            zip((np.cumsum(step.gaps) + np.arange(len(step.gaps))).tolist(), range(len(step.sums)))
-        )
+        fetches, cycle = {}, -1
+        for n, gap in enumerate(step.gaps):
+            cycle += 1 + gap
+            fetches[cycle] = n
         totals = {cycle + 5: step.sums[n] for cycle, n in fetches.items()}
         retired = []
         for cycle in range(max(fetches) + RETIRE_LATENCY + 1):
@@ -331,53 +334,89 @@ def compare(bench: Bench, played: list[Life], seen: Counter) -> None:
                         "route_count": life.memories["route_count"][n],
                     },
                 )
-                note(seen, life, step, output, before[n], after[n], is_saturated)
+                note(seen, life, n, output, before[n], after[n], is_saturated)
             assert len(got) == len(step.sums)
             assert fired == sum(outputs["fired"] for _, outputs in got)
             assert saturated == 0
     assert next(results, None) is None
 
 
-def note(seen, life, step, output, before, after, is_saturated) -> None:
+def note(seen, life, n, output, before, after, is_saturated) -> None:
     """Count what an update exercised."""
-    r = life.registers
-    top = 1 << 60
+    r, threshold = life.registers, life.memories["v_threshold"][n]
     spiking = r["kind"] in SPIKING
     seen[NeuronKind(r["kind"]).name] += output != 0
     if spiking and output:
         seen[r["kind"], r["reset_mode"], r["reset_timing"], r["compare"]] += 1
         seen["random"] += r["random_mask"] != 0
         seen["several"] += output > 1
+        seen["floor"] += r["floor"] == 1 and after["v_mem"] == -threshold
         seen["most"] += r["max_output"] > 1 and output == r["max_output"]
     if r["kind"] not in STATELESS:
-        seen["refractory"] += not step.is_first and before["refractory_left"] > 0
+        seen["refractory"] += before["refractory_left"] == after["refractory_left"] + 1
         seen["high"] += is_saturated and after["v_mem"] > 0
         seen["low"] += is_saturated and after["v_mem"] < 0
 
 
-EVENTS = {kind.name for kind in NeuronKind} | {
-    "random",
-    "several",
-    "most",
-    "refractory",
-    "high",
-    "low",
+def covered(kind: NeuronKind) -> set:
+    """Return the events that the stimulus of ``kind`` must have caused."""
+    events = {kind.name}
+    if kind not in STATELESS:
+        events |= {"refractory", "high", "low"}
+    if kind in SPIKING:
+        events |= {case for case in CASES if case[0] == kind} | {
+            "random",
+            "several",
+            "most",
+            "floor",
+        }
+    return events
+
+
+@cache
+def bench_of(name: str) -> Bench:
+    return Bench(CORES[name])
+
+
+def agreement(bench: Bench, case, seen: Counter, **options):
+    """Return a property: both agree in programs drawn for ``case``."""
+    # What has no state must leave that of the kind before alone.
+    kinds = [(NeuronKind.CUBA_LIF, ResetMode.ZERO, ResetTiming.SAME, Compare.GT)]
+    played = st.tuples(*(lives(bench.core, *c) for c in [*kinds[: case[0] in STATELESS], case]))
+
+    @settings(suppress_health_check=[HealthCheck.too_slow], database=None, **options)
+    @given(played)
+    def agree(played):
+        compare(bench, list(played), seen)
+
+    return agree
+
+
+@pytest.mark.parametrize("kind", NeuronKind, ids=lambda kind: kind.name)
+def test_every_update_equals_the_simulators(kind):
+    seen = Counter()
+    for name in CORES:
+        for case in CASES:
+            if case[0] == kind:
+                agreement(bench_of(name), case, seen, max_examples=4 if kind in SPIKING else 12)()
+    assert {event for event in covered(kind) if not seen[event]} == set()
+
+
+FAULTS = {
+    "GE is GT": ("exceeds", lambda value, threshold, or_equal: value > threshold),
+    "GT is GE": ("exceeds", lambda value, threshold, or_equal: value >= threshold),
+    "saturation wraps": ("saturate", lambda value, bits: value[:bits].as_signed()),
+    "no limit is seen": ("at_limit", lambda value: value.any() & ~value.any()),
 }
-COVERED = EVENTS | {case for case in CASES if case[0] in SPIKING}
 
 
-@pytest.mark.parametrize("name", CORES)
-def test_every_update_equals_the_simulators(name):
-    core = CORES[name]
-    bench, seen = Bench(core), Counter()
-    for kind, *rest in CASES:
-        # Kinds without state must leave that of the kind before alone.
-        first = [NeuronKind.CUBA_LIF] if kind in STATELESS else []
-
-        @settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow], database=None)
-        @given(st.tuples(*(lives(core, k, 2, 0, 0) for k in first), lives(core, kind, *rest)))
-        def agree(played):
-            compare(bench, list(played), seen)
-
-        agree()
-    assert {event for event in COVERED if not seen[event]} == set()
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_seen(fault, monkeypatch):
+    name, function = FAULTS[fault]
+    monkeypatch.setattr(soma_update_rtl, name, function)
+    bench = Bench(CORES["narrow"])
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        for timing in ResetTiming:
+            for comparing in Compare:
+                case = (NeuronKind.LIF, ResetMode.VALUE, timing, comparing)
+                agreement(bench, case, Counter(), max_examples=50, phases=[Phase.generate])()

@@ -1,4 +1,4 @@
-"""A memory to whose words values are added, one a cycle: where axon values and incoming sums wait for their timestep."""
+"""A memory to whose words values are added, one a cycle: where axon values and incoming sums wait their time."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,8 +18,9 @@ class Arbiter(wiring.Component):
     after the turn is chosen; once it is served, the turn goes to the input behind it. Inputs that may not ask for this
     output have no place here, which changes nothing: they would be passed over.
 
-    The turn is a thermometer: bit ``n`` of ``at_or_after`` says that input ``n`` is at or after the turn. No bit set
-    stands for the first input's turn, since then no input is preferred to those before it.
+    Hardware keeps no turn but what follows from it, a register for each pair of inputs: ``overtakes[a, b]`` says that
+    ``b``, though it stands behind ``a``, goes before it, because the turn is at one behind ``a`` and not behind ``b``.
+    So each input looks at all others at once, which is two levels of logic; to count from a turn takes more.
 
     Timing
     ------
@@ -59,27 +60,23 @@ class Arbiter(wiring.Component):
 
     def __init__(self, inputs: int) -> None:
         self.inputs = inputs
-        self.at_or_after = Signal(inputs)  # thermometer
+        self.overtakes = {
+            (a, b): Signal(name=f"{b}_overtakes_{a}") for b in range(inputs) for a in range(b)
+        }
         super().__init__(
             {"asks": In(inputs), "served": In(1), "restart": In(1), "chosen": Out(inputs)}
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Build two priority chains, one over the inputs at or after the turn, and the turn."""
+        """Build the choice of each input, and a register for each pair."""
         m = Module()
-        preferred = Signal(self.inputs)
-        m.d.comb += [
-            preferred.eq(self.asks & self.at_or_after),
-            self.chosen.eq(Mux(preferred.any(), _first(preferred), _first(self.asks))),
-        ]
-        behind_chosen = Cat(self.chosen[:n].any() for n in range(self.inputs))
-        with m.If(self.restart):
-            m.d.sync += self.at_or_after.eq(0)
-        with m.Elif(self.served & self.asks.any()):
-            m.d.sync += self.at_or_after.eq(behind_chosen)
+        for n in range(self.inputs):
+            goes_before = [self.asks[a] & ~self.overtakes[a, n] for a in range(n)]
+            goes_before += [self.asks[b] & self.overtakes[n, b] for b in range(n + 1, self.inputs)]
+            m.d.comb += self.chosen[n].eq(self.asks[n] & ~Cat(goes_before).any())
+        for (a, b), overtakes in self.overtakes.items():
+            with m.If(self.restart):
+                m.d.sync += overtakes.eq(0)
+            with m.Elif(self.served & self.asks.any()):
+                m.d.sync += overtakes.eq(self.chosen[a:b].any())
         return m
-
-
-def _first(asks: Value) -> Value:
-    """Return one-hot the lowest bit that is set."""
-    return Cat(asks[n] & ~asks[:n].any() for n in range(len(asks)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
 __all__ = [
     "at_limit",
@@ -60,7 +60,7 @@ def shift_left_saturate(m: Module, name: str, value: Value, shift: Value, bits: 
     checked = Signal(len(rest), name=f"{name}_checked")
     only_zero = Signal(name=f"{name}_only_zero")
     m.d.sync += [
-        checked.eq(Cat(shift + i >= bits - 1 for i in range(len(rest)))),
+        checked.eq(Cat(shift >= max(bits - 1 - i, 0) for i in range(len(rest)))),
         only_zero.eq(shift >= bits),
     ]
     differs = (rest ^ sign.replicate(len(rest))) & checked
@@ -106,7 +106,7 @@ def partial_products(m: Module, name: str, a: Value, b: Value) -> list[tuple[Sig
 
 
 def weighted_sum(
-    m: Module, name: str, parts: list[tuple[Signal, int]], addend: ValueLike, bits: int
+    m: Module, name: str, parts: list[tuple[Signal, int]], addend: Value, bits: int
 ) -> Signal:
     """Return ``addend`` plus the product whose ``parts`` these are, as a signed number of ``bits`` bits."""
     total = Signal(signed(bits), name=name)

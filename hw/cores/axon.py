@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -105,7 +105,7 @@ class Axon(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build arrivals, then the walk."""
         m = Module()
-        core, axon_bits, slot_bits = self._core, self._axon_bits, self._slot_bits
+        core, axon_bits = self._core, self._axon_bits
         slots, bits = core.delay_slots, core.activation_bits
         held_bank = Signal(core.axons)  # the version that the walk reads
         held_written = Signal(core.axons)  # the other version is newer
@@ -226,26 +226,25 @@ class Axon(wiring.Component):
             total.eq(Mux(reads_slot, slot_copy.r_data, 0) + Mux(reads_held, held_copy.r_data, 0)),
             self.value.eq(Cat(total, total[-1] & self.is_signed)),
         ]
-        assert slot_bits  # a slot is at least one bit wide
         return m
 
 
-def _wrapped(slot, slots: int):
+def _wrapped(slot: Value, slots: int) -> Value:
     """Return a sum of two slots modulo their number."""
     return Mux(slot >= slots, slot - slots, slot)
 
 
-def _selected(parts, one_hot):
+def _selected(parts: list[Value], one_hot: Value) -> Value:
     """Return the part that a one-hot word chooses, 0 if none."""
-    result = 0
+    result: Value = Const(0)
     for i, part in enumerate(parts):
         result = result | Mux(one_hot[i], part, 0)
     return result
 
 
-def _encoded(one_hot, count: int):
+def _encoded(one_hot: Value, count: int) -> Value:
     """Return the index of the bit that is set, 0 if none is."""
-    bits = []
-    for place in range(index_bits(count)):
-        bits.append(Cat(one_hot[i] for i in range(count) if (i >> place) & 1).any())
-    return Cat(bits)
+    return Cat(
+        Cat(one_hot[i] for i in range(count) if (i >> place) & 1).any()
+        for place in range(index_bits(count))
+    )

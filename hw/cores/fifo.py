@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,7 +41,8 @@ class Fifo(wiring.Component):
 
     Reset
     -----
-    Empty: ``level`` 0, ``o.valid`` 0, ``i.ready`` 1. Head and ring hold 0, and what they hold does not matter.
+    Empty: ``level`` 0, ``o.valid`` 0, ``i.ready`` 1, flags 0. Head and ring hold 0, and what else they hold does not
+    matter.
 
     Parameters
     ----------
@@ -49,6 +50,9 @@ class Fifo(wiring.Component):
         Bits of a word.
     depth : int
         Words held at most, 1 or more; need not be a power of two.
+    flags : int
+        So many upper bits of ``o.payload`` are 0 while ``o.valid`` is 0. Who looks at them only need not look at
+        ``o.valid``.
 
     Members
     -------
@@ -69,12 +73,13 @@ class Fifo(wiring.Component):
     o: stream.Interface
     level: Signal
 
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int, depth: int, *, flags: int = 0) -> None:
         for name, value in (("width", width), ("depth", depth)):
             if value < 1:
                 raise ValueError(f"{name} of a FIFO must be at least 1, not {value}")
         self.width = width
         self.depth = depth
+        self.flags = flags
         words = max(depth - 1, 1)
         self.w_place = Signal(range(words))  # of the ring: where the next word goes
         self.r_place = Signal(range(words))  # and where its oldest one stands
@@ -106,16 +111,18 @@ class Fifo(wiring.Component):
         ]
 
         head = Signal(self.width)
-        oldest: Value = self.i.payload
+        data_bits = self.width - self.flags
+        oldest: Value = Cat(self.i.payload[:data_bits], Mux(push, self.i.payload[data_bits:], 0))
         if self.depth > 1:
             ring_has_word = Signal()
             m.d.comb += ring_has_word.eq(level > 1)
             from_ring = self._build_ring(
                 m,
-                w_en=push & (ring_has_word | ~head_loads),
-                r_en=pop & ring_has_word,
+                w_en=push,
+                w_moves=push & (ring_has_word | ~head_loads),
+                r_moves=pop & ring_has_word,
             )
-            oldest = Mux(ring_has_word, from_ring, self.i.payload)
+            oldest = Mux(ring_has_word, from_ring, oldest)
         m.d.comb += self.o.payload.eq(head)
         with m.If(head_loads):
             m.d.sync += head.eq(oldest)
@@ -130,8 +137,11 @@ class Fifo(wiring.Component):
         ]
         return m
 
-    def _build_ring(self, m: Module, *, w_en: Value, r_en: Value) -> Value:
-        """Add the memory behind the head and its places; return its oldest word."""
+    def _build_ring(self, m: Module, *, w_en: Value, w_moves: Value, r_moves: Value) -> Value:
+        """Add the memory behind the head and its places; return its oldest word.
+
+        ``w_en`` is known earlier than ``w_moves``, and a word that goes to the head may stand at a free place, too.
+        """
         words = self.depth - 1
         # Two words at least: an address of no bits is no port in Verilog.
         m.submodules.ring = ring = memory.Memory(shape=self.width, depth=max(words, 2), init=[])
@@ -143,7 +153,7 @@ class Fifo(wiring.Component):
             w_port.data.eq(self.i.payload),
             r_port.addr.eq(self.r_place),
         ]
-        for en, place in ((w_en, self.w_place), (r_en, self.r_place)):
-            with m.If(en):
+        for moves, place in ((w_moves, self.w_place), (r_moves, self.r_place)):
+            with m.If(moves):
                 m.d.sync += place.eq(Mux(place == words - 1, 0, place + 1))
         return r_port.data

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import xor
-
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -89,11 +86,11 @@ class LoadCheck(wiring.Component):
         crc = Signal(STATE_BITS)
         is_spoiled = Signal()
         inputs = Cat(crc, self.data)
-        columns = matrix(len(self.data))
-        absorbed = Cat(
-            reduce(xor, [inputs[i] for i, column in enumerate(columns) if column >> bit & 1])
+        masks = [
+            sum((column >> bit & 1) << place for place, column in enumerate(matrix(len(self.data))))
             for bit in range(STATE_BITS)
-        )
+        ]
+        absorbed = Cat((inputs & mask).xor() for mask in masks)
         m.d.comb += self.is_good.eq((self.data == crc) & ~is_spoiled)
         with m.If(self.absorb):
             m.d.sync += crc.eq(absorbed)

@@ -12,11 +12,12 @@ from ...chip.packet import FlitLayout
 from ..memory import ByName
 from .barrier import Barrier
 from .host_layouts import chain_struct
-from .tile import Tile
+from .tile import SIDES, Tile
 
 __all__ = ["Mesh"]
 
 _STEPS = {"north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}
+WEST = SIDES[-1]
 _BACK = {"north": "south", "south": "north", "east": "west", "west": "east"}
 
 
@@ -90,7 +91,8 @@ class Mesh(wiring.Component):
                     m.d.comb += output.ready.eq(1)
                     strays.append(output.valid)
         for i, y in enumerate(network.host_rows):
-            wiring.connect(m, wiring.flipped(getattr(self, f"flit_in_{i}")), tiles[0, y].west_in)
+            port = wiring.flipped(getattr(self, f"flit_in_{i}"))
+            wiring.connect(m, port, getattr(tiles[0, y], f"{WEST}_in"))
         m.d.sync += self.off_mesh.eq(Cat(strays).any())
 
         m.submodules.barrier = barrier = Barrier(self._config)

@@ -26,7 +26,8 @@ class Pipeline(Elaboratable):
         pipe.stage(1).total  # the same item's sum, a cycle later
         pipe.stage(3).total  # and three cycles later
 
-    It is a submodule of its user. A reset clears the value called ``valid``, which tells items from bubbles; the others need none.
+    It is a submodule of its user. A reset clears the value called ``valid``, which tells items from bubbles; the others
+    need none.
     """
 
     def __init__(self) -> None:

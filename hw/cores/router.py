@@ -89,11 +89,9 @@ class Decoder(wiring.Component):
         m.d.comb += [
             self.asks.eq(Cat(asks[output] for output in TURNS[self.port])),
             self.leaves.eq(self.arrives),
+            self.leaves.dx.eq(_count_down(dx, goes_x, is_east)),
+            self.leaves.dy.eq(_count_down(dy, goes_y, is_south)),
         ]
-        with m.If(goes_x):
-            m.d.comb += self.leaves.dx.eq(Mux(is_east, dx - 1, dx + 1))
-        with m.If(goes_y):
-            m.d.comb += self.leaves.dy.eq(Mux(is_south, dy - 1, dy + 1))
         return m
 
 
@@ -173,8 +171,10 @@ class Router(wiring.Component):
     def __init__(self, config: ManyCoreConfig) -> None:
         self.layout = FlitLayout.of(config)
         self.fifos = {
-            port: Fifo(self.layout.bits + len(TURNS[port]), config.network.fifo_depth)
-            for port in PORTS
+            port: Fifo(
+                self.layout.bits + len(outputs), config.network.fifo_depth, flags=len(outputs)
+            )
+            for port, outputs in TURNS.items()
         }
         flits = stream.Signature(unsigned(self.layout.bits))
         super().__init__(
@@ -203,7 +203,7 @@ class Router(wiring.Component):
             ]
             leaves[port] = fifo.o.payload[:bits]
             for n, output in enumerate(TURNS[port]):
-                asks[port, output] = fifo.o.valid & fifo.o.payload[bits + n]
+                asks[port, output] = fifo.o.payload[bits + n]  # a flag: 0 without a flit
 
         for output in PORTS:
             inputs = [port for port in PORTS if output in TURNS[port]]
@@ -229,6 +229,17 @@ class Router(wiring.Component):
     def link(self, port: str, way: str) -> stream.Interface:
         """Return the stream of a port, for example of ``("north", "in")``."""
         return getattr(self, f"{port}_{way}")
+
+
+def _count_down(distance: Value, goes: Value, is_positive: Value) -> Value:
+    """Return ``distance`` one nearer to 0 if ``goes``.
+
+    A bit flips if those below it are all 0, or all 1 where it counts up. So few bits are faster without the carry chain
+    that an adder becomes, and this is in the longest path of a mesh.
+    """
+    bits = distance.as_unsigned()
+    ends = Mux(is_positive, bits, ~bits)
+    return bits ^ Cat(goes & ~ends[:n].any() for n in range(len(bits)))
 
 
 def _any_of(chosen: Value, words: Sequence[Value]) -> Value:

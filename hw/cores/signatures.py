@@ -6,8 +6,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...chip.memory_map import SIGNATURE_BITS
-from ...chip.signature import matrix
+from ...chip.signature import STATE_BITS, matrix
 
 __all__ = ["Signature"]
 
@@ -48,7 +47,7 @@ class Signature(wiring.Component):
                 "valid": In(1),
                 "word": In(word_bits),
                 "clear": In(1),
-                "state": Out(SIGNATURE_BITS),
+                "state": Out(STATE_BITS),
             }
         )
 
@@ -60,7 +59,7 @@ class Signature(wiring.Component):
         inputs = Cat(self.state, word)
         columns = matrix(self._word_bits)
         absorbed: list[Value] = []
-        for bit in range(SIGNATURE_BITS):
+        for bit in range(STATE_BITS):
             taken = [inputs[i] for i, column in enumerate(columns) if (column >> bit) & 1]
             absorbed.append(Cat(taken).xor())
         with m.If(self.clear):

@@ -70,8 +70,8 @@ class Settings:
 def delayed_reset(m: Module, pipe: Pipeline, settings: Settings) -> None:
     """Stages -1 and 0: the reset that the stored membrane asks for, and what a reset in this timestep would leave.
 
-    Puts ``threshold``, ``delayed`` (the stored membrane asks for a reset), ``reset_to`` and ``addend``: the membrane that
-    decays, or the bias of a kind without one.
+    Puts ``threshold``, ``delayed`` (the stored membrane asks for a reset), ``reset_to``, and ``addend``: the membrane
+    that decays, or the bias of a kind without one.
     """
     bits, registers = settings.core.membrane_bits, settings.registers
     s = pipe.stage(-1)
@@ -101,7 +101,7 @@ def current(m: Module, pipe: Pipeline, settings: Settings, total: Value) -> None
     parts = partial_products(m, "syn_product", s.i_syn, s.decay_syn)
 
     s = pipe.stage(1)
-    half = 1 << (decay_bits - 1)
+    half = Const(1 << (decay_bits - 1))
     rounded = weighted_sum(m, "syn_rounded", parts, half, bits + decay_bits + 1)
     # Two bits more than a membrane has: a current beyond that saturates it, whatever is added.
     shifted = shift_left_saturate(m, "shifted", total, settings.registers.i_shift, bits + 2)
@@ -151,8 +151,8 @@ def scaling(m: Module, pipe: Pipeline, settings: Settings, total: Value) -> Sign
 def membrane(m: Module, pipe: Pipeline, settings: Settings) -> None:
     """Stages 3 and 4: the membrane ``u`` before the compare, and what the compare subtracts from it.
 
-    Puts ``u``, ``log2`` of the threshold, ``most`` (the threshold times max_output) and ``rest_mask`` (the bits of ``u``
-    below one threshold); with one spike at most, ``most`` is the threshold and the mask keeps everything.
+    Puts ``u``, ``log2`` of the threshold, ``most`` (the threshold times max_output) and ``rest_mask`` (the bits of
+    ``u`` below one threshold); with one spike at most, ``most`` is the threshold and the mask keeps everything.
     """
     bits, decay_bits = settings.core.membrane_bits, settings.core.decay_bits
     s = pipe.stage(3)

@@ -9,9 +9,9 @@ from amaranth.lib.wiring import In, Out
 from ...chip.config import ManyCoreConfig
 from ...chip.events import PORTS
 from ...chip.host_link import HostLink
-from ...chip.memory_map import SIGNATURE_BITS, SIGNATURE_UNITS, Memory
+from ...chip.memory_map import SIGNATURE_UNITS, Memory
 from ...chip.packet import FlitLayout
-from ...chip.signature import CYCLE_BITS
+from ...chip.signature import CYCLE_BITS, STATE_BITS
 from ..memory import EmitPlatform
 from ..monitor import TIMESTEP_BITS, Monitor
 from .core import Core
@@ -126,7 +126,7 @@ class Tile(wiring.Component):
                 unit.clear.eq(self.sample),
             ]
             units.append(unit.state)
-        index, read, is_asked = Signal(range(len(units))), Signal(SIGNATURE_BITS), Signal()
+        index, read, is_asked = Signal(range(len(units))), Signal(STATE_BITS), Signal()
         m.d.sync += [
             index.eq(node.r_row),
             is_asked.eq(node.r_memory == Memory.SIGNATURES),

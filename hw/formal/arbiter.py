@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Assert, Assume, Cover, Module, ResetSignal, Signal, Value
+from amaranth.hdl import Module, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from ..cores.arbiter import Arbiter
+from .claims import always, given, sometimes
 
 __all__ = ["ArbiterProperties", "at_most_one"]
 
@@ -57,7 +58,7 @@ class ArbiterProperties(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the simulator's turn and a count for each input, then assert and cover."""
         m = Module()
-        m.d.comb += Assume(~ResetSignal())
+        m.d.comb += given(~ResetSignal())
         m.submodules.arbiter = arbiter = self.arbiter
         inputs = range(len(self.places))
         chosen = arbiter.chosen
@@ -65,15 +66,15 @@ class ArbiterProperties(wiring.Component):
             arbiter.asks.eq(self.asks),
             arbiter.served.eq(self.served),
             arbiter.restart.eq(self.restart),
-            Assert(at_most_one(chosen)),
-            Assert((chosen & ~self.asks) == 0),
-            Assert(chosen.any() == self.asks.any()),
+            always(at_most_one(chosen)),
+            always((chosen & ~self.asks) == 0),
+            always(chosen.any() == self.asks.any()),
         ]
 
         turn = Signal(range(PORTS))
         expected = Signal(len(self.places))
         others_served = [Signal(range(len(self.places) + 1), name=f"passed_{n}") for n in inputs]
-        m.d.comb += [Assert(turn < PORTS), Assert(chosen == expected)]
+        m.d.comb += [always(turn < PORTS), always(chosen == expected)]
         with m.Switch(turn):
             for t in range(PORTS):
                 with m.Case(t):
@@ -86,8 +87,8 @@ class ArbiterProperties(wiring.Component):
             with m.Elif(self.served):
                 m.d.sync += others_served[n].eq(others_served[n] + 1)
             m.d.comb += [
-                Assert(others_served[n] < len(self.places)),
-                Cover(others_served[n] == len(self.places) - 1),
+                always(others_served[n] < len(self.places)),
+                sometimes(others_served[n] == len(self.places) - 1),
             ]
         with m.If(self.restart):
             m.d.sync += turn.eq(0)
@@ -106,7 +107,9 @@ class ArbiterProperties(wiring.Component):
                 is_first = is_first & ~asks
             m.d.comb += [
                 expected[n].eq(is_first),
-                Assert(others_served[n] + position < len(places)),
-                # Where nobody is before the turn, hardware marks nobody.
-                Assert(self.arbiter.at_or_after[n] == (0 < turn <= places[n])),
+                always(others_served[n] + position < len(places)),
             ]
+        m.d.comb += [
+            always(overtakes == (places[a] < turn <= places[b]))
+            for (a, b), overtakes in self.arbiter.overtakes.items()
+        ]

@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Assert, Assume, Const, Cover, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import Array, Module, Mux, ResetSignal, Signal
+from amaranth.hdl._ast import Property
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
 from ..cores.fifo import Fifo
+from .claims import always, given, sometimes
 
-__all__ = ["FifoProperties", "level_is_right", "open_fifo"]
-
-
-def open_fifo(design: type[Fifo], width: int, depth: int) -> tuple[Fifo, list[Signal]]:
-    """Return a FIFO and what the rows of its ring hold, which the FIFO itself keeps to itself."""
-    rows = [Signal(width, name=f"row_{n}") for n in range(depth - 1)]
-
-    class OpenFifo(design):
-        def elaborate(self, platform: object) -> Module:
-            m = super().elaborate(platform)
-            for n, row in enumerate(rows):
-                port = m.submodules.ring.read_port(domain="comb")
-                m.d.comb += [port.addr.eq(n), row.eq(port.data)]
-            return m
-
-    return OpenFifo(width, depth), rows
+__all__ = ["FifoProperties", "level_is_right", "open_ring"]
 
 
-def level_is_right(fifo: Fifo) -> list[Assert]:
+def open_ring(fifo: Fifo) -> list[Signal]:
+    """Add a port for each row of the ring to a FIFO that is not yet elaborated; return what the rows hold."""
+    rows = [Signal(fifo.width, name=f"row_{n}") for n in range(fifo.depth - 1)]
+    closed = fifo.elaborate
+
+    def elaborate(platform: object) -> Module:
+        m = closed(platform)
+        for n, row in enumerate(rows):
+            port = m.submodules.ring.read_port(domain="comb")
+            m.d.comb += [port.addr.eq(n), row.eq(port.data)]
+        return m
+
+    fifo.elaborate = elaborate
+    return rows
+
+
+def level_is_right(fifo: Fifo) -> list[Property]:
     """Return what ties the registers of a FIFO to its level, so that inductions start from states that make sense."""
     depth, words = fifo.depth, fifo.depth - 1
     claims = [
-        Assert(fifo.level <= depth),
-        Assert(fifo.i.ready == (fifo.level < depth)),
-        Assert(fifo.o.valid == (fifo.level != 0)),
+        always(fifo.level <= depth),
+        always(fifo.i.ready == (fifo.level < depth)),
+        always(fifo.o.valid == (fifo.level != 0)),
+        always(fifo.o.valid | ~fifo.o.payload[fifo.width - fifo.flags :].any()),
     ]
     if words:
         waiting = Mux(fifo.level == 0, 0, fifo.level - 1)
         claims += [
-            Assert(fifo.r_place < words),
-            Assert(fifo.w_place < words),
-            Assert(fifo.w_place == (fifo.r_place + waiting) % words),
+            always(fifo.r_place < words),
+            always(fifo.w_place < words),
+            always(fifo.w_place == (fifo.r_place + waiting) % words),
         ]
     return claims
 
@@ -73,14 +77,15 @@ class FifoProperties(wiring.Component):
     watch: Signal
 
     def __init__(self, design: type[Fifo], width: int, depth: int) -> None:
-        self.fifo, self.rows = open_fifo(design, width, depth)
+        self.fifo = design(width, depth, flags=1)
+        self.rows = open_ring(self.fifo)
         words = stream.Signature(width)
         super().__init__({"i": In(words), "o": In(words.flip()), "watch": In(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the watch, then assert and cover."""
         m = Module()
-        m.d.comb += Assume(~ResetSignal())
+        m.d.comb += given(~ResetSignal())
         fifo, depth = self.fifo, self.fifo.depth
         m.submodules.fifo = fifo
         wiring.connect(m, wiring.flipped(self.i), fifo.i)
@@ -104,16 +109,16 @@ class FifoProperties(wiring.Component):
             with m.If(before == 0):
                 m.d.sync += is_watched.eq(0)
 
-        m.d.comb += [*level_is_right(fifo), Assert(fifo.level == held)]
+        m.d.comb += [*level_is_right(fifo), always(fifo.level == held)]
         with m.If(is_watched):
-            m.d.comb += Assert(before < fifo.level)
+            m.d.comb += always(before < fifo.level)
             with m.If(before == 0):
-                m.d.comb += Assert(fifo.o.payload == word)
+                m.d.comb += always(fifo.o.payload == word)
         if self.rows:
             words = len(self.rows)
             place = fifo.r_place + before - 1
             with m.If(is_watched & (before != 0)):
-                m.d.comb += Assert(
+                m.d.comb += always(
                     Array(self.rows)[Mux(place >= words, place - words, place)] == word
                 )
 
@@ -124,10 +129,10 @@ class FifoProperties(wiring.Component):
         with m.If(fifo.level == depth):
             m.d.sync += was_full.eq(1)
         m.d.comb += [
-            Cover(fifo.level == depth),
-            Cover(was_full & (fifo.level == 0)),
-            Cover(is_watched & (before == depth - 1)),
-            Cover(delivered & was_full),
-            Cover(push & pop if depth > 1 else Const(1)),
+            sometimes(fifo.level == depth),
+            sometimes(was_full & (fifo.level == 0)),
+            sometimes(is_watched & (before == depth - 1)),
+            sometimes(delivered & was_full),
+            sometimes(delivered & ~is_watched),
         ]
         return m

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Assert, Assume, Const, Cover, Module, ResetSignal, Signal, Value
+from amaranth.hdl import Const, Module, ResetSignal, Signal, Value
+from amaranth.hdl._ast import Property
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In
 
 from ...chip.config import ManyCoreConfig
 from ...chip.events import PORTS
-from ..cores.fifo import Fifo
 from ..cores.layouts import flit_struct
 from ..cores.router import TURNS, Router
 from .arbiter import at_most_one
-from .fifo import level_is_right, open_fifo
+from .claims import always, given, sometimes
+from .fifo import level_is_right, open_ring
 
 __all__ = ["RouterProperties"]
 
@@ -51,9 +52,7 @@ class RouterProperties(wiring.Component):
 
     def __init__(self, design: type[Router], config: ManyCoreConfig) -> None:
         self.router = router = design(config)
-        self.rows: dict[str, list[Signal]] = {}
-        for port, fifo in router.fifos.items():
-            router.fifos[port], self.rows[port] = open_fifo(Fifo, fifo.width, fifo.depth)
+        self.rows = {port: open_ring(fifo) for port, fifo in router.fifos.items()}
         flits = stream.Signature(router.layout.bits)
         super().__init__(
             {f"{port}_in": In(flits) for port in PORTS}
@@ -65,7 +64,7 @@ class RouterProperties(wiring.Component):
         """Assert and cover what the class says."""
         m = Module()
         m.submodules.router = router = self.router
-        m.d.comb += [Assume(~ResetSignal()), router.sample.eq(self.sample)]
+        m.d.comb += [given(~ResetSignal()), router.sample.eq(self.sample)]
         for port in PORTS:
             wiring.connect(m, wiring.flipped(getattr(self, f"{port}_in")), router.link(port, "in"))
             m.d.comb += router.link(port, "out").ready.eq(getattr(self, f"{port}_out").ready)
@@ -74,7 +73,7 @@ class RouterProperties(wiring.Component):
 
         bits, depth = router.layout.bits, router.fifos["local"].depth
         outs = {port: router.link(port, "out") for port in PORTS}
-        asked: dict[str, Value] = {output: Signal(name=f"nobody_{output}") for output in PORTS}
+        asked: dict[str, Value] = dict.fromkeys(PORTS, Const(0))
         for port, fifo in router.fifos.items():
             asks = fifo.o.payload[bits:]
             pop = fifo.o.valid & fifo.o.ready
@@ -83,28 +82,30 @@ class RouterProperties(wiring.Component):
                 asked[output] = asked[output] | (fifo.o.valid & asks[n])
                 with m.If(pop & asks[n]):
                     m.d.comb += [
-                        Assert(out.valid & out.ready),
-                        Assert(out.payload == fifo.o.payload[:bits]),
+                        always(out.valid & out.ready),
+                        always(out.payload == fifo.o.payload[:bits]),
                     ]
-                m.d.comb += Cover(pop & asks[n])
+                m.d.comb += sometimes(pop & asks[n])
 
-        entered = _count(router.link(port, "in").valid & router.link(port, "in").ready for port in PORTS)
+        entered = _count(
+            router.link(port, "in").valid & router.link(port, "in").ready for port in PORTS
+        )
         popped = _count(fifo.o.valid & fifo.o.ready for fifo in router.fifos.values())
         left = _count(out.valid & out.ready for out in outs.values())
         levels = _count(fifo.level for fifo in router.fifos.values())
         held = Signal(range(5 * depth + 6))
         m.d.sync += held.eq(held + entered - left)
         m.d.comb += [
-            Assert(popped == left),
-            Assert(held == levels),
-            Assert(router.empty == (levels == 0)),
-            *(Assert(outs[output].valid == asked[output]) for output in PORTS),
+            always(popped == left),
+            always(held == levels),
+            always(router.empty == (levels == 0)),
+            *(always(outs[output].valid == asked[output]) for output in PORTS),
         ]
 
         was_full = Signal()
         with m.If(levels == 5 * depth):
             m.d.sync += was_full.eq(1)
-        m.d.comb += [Cover(was_full & router.empty), Cover(left == 4)]
+        m.d.comb += [sometimes(was_full & router.empty), sometimes(left == 5)]
         return m
 
     def _claims_of_entry(self, m: Module, port: str) -> None:
@@ -116,7 +117,7 @@ class RouterProperties(wiring.Component):
         leaves = View(flit, kept.payload[: router.layout.bits])
         dx, dy = arrives.dx, arrives.dy
         can_come = {
-            "local": dx == dx,
+            "local": Const(1),
             "north": (dx == 0) & (dy >= 0),
             "east": dx <= 0,
             "south": (dx == 0) & (dy <= 0),
@@ -130,21 +131,23 @@ class RouterProperties(wiring.Component):
             "local": ((dx == 0) & (dy == 0), (0, 0)),
         }
         with m.If(entry.valid):
-            m.d.comb += Assume(can_come[port])
+            m.d.comb += given(can_come[port])
             for output, (asks, (step_x, step_y)) in rule.items():
+                if output not in TURNS[port]:
+                    m.d.comb += always(~asks)
+                    continue
                 with m.If(asks):
-                    wanted = 1 << TURNS[port].index(output) if output in TURNS[port] else 0
                     m.d.comb += [
-                        Assert(kept.payload[router.layout.bits :] == wanted),
-                        Assert(leaves.dx == dx + step_x),
-                        Assert(leaves.dy == dy + step_y),
-                        Assert(leaves.kind == arrives.kind),
-                        Assert(leaves.target == arrives.target),
-                        Assert(leaves.delay == arrives.delay),
-                        Assert(leaves.payload == arrives.payload),
+                        always(
+                            kept.payload[router.layout.bits :] == 1 << TURNS[port].index(output)
+                        ),
+                        always(leaves.dx == dx + step_x),
+                        always(leaves.dy == dy + step_y),
+                        always(leaves.kind == arrives.kind),
+                        always(leaves.target == arrives.target),
+                        always(leaves.delay == arrives.delay),
+                        always(leaves.payload == arrives.payload),
                     ]
-                    if not wanted:
-                        m.d.comb += Assert(0)  # a turn that does not exist is never asked for
 
     def _claims_of_fifo(self, m: Module, port: str) -> None:
         """Assert that each word of a FIFO asks for one output: what the rest rests on."""
@@ -159,8 +162,8 @@ class RouterProperties(wiring.Component):
                 m.d.comb += _asks_for_one(row[bits:])
 
 
-def _asks_for_one(asks: Value) -> list[Assert]:
-    return [Assert(asks.any()), Assert(at_most_one(asks))]
+def _asks_for_one(asks: Value) -> list[Property]:
+    return [always(asks.any()), always(at_most_one(asks))]
 
 
 def _count(values: Iterable[Value]) -> Value:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
 
 from amaranth.lib import wiring
-from amaranth.sim import Simulator, SimulatorContext
+from amaranth.sim import Simulator
 
-Body = Callable[[SimulatorContext], Awaitable[None]]
+Dut = TypeVar("Dut", bound=wiring.Component)
+Body = Callable[[Any], Awaitable[None]]
 
 
-class Bench:
+class Bench(Generic[Dut]):
     """``run`` resets the component and lets ``body`` drive it, from the middle of cycle 0 on."""
 
-    def __init__(self, dut: wiring.Component) -> None:
+    def __init__(self, dut: Dut) -> None:
         self.dut = dut
         self._body: Body | None = None
         self._is_fresh = True
@@ -21,7 +23,7 @@ class Bench:
         self._sim.add_clock(1e-6)
         self._sim.add_testbench(self._main)
 
-    async def _main(self, ctx: SimulatorContext) -> None:
+    async def _main(self, ctx: Any) -> None:
         assert self._body is not None
         await self._body(ctx)
 

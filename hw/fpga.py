@@ -1,0 +1,258 @@
+"""The chip on an FPGA: synthesis, and for Lattice ECP5 place and route; what it needs, how fast it runs, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..chip.config import ChipConfig
+from .components import COMPONENTS, component_of
+from .fpga_result import ComponentUse, FpgaResult, PathStep, Resource, SeedRun
+from .verilog import CHIP_MODULE, emit_chip
+from .yosys import NEXTPNR_ECP5, YOSYS, ToolError, ToolRun, run_tool, run_yosys
+
+__all__ = ["PARTS", "Part", "place_and_route"]
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A device: how it is called, what synthesis calls its family, and nextpnr's options for it."""
+
+    name: str
+    title: str
+    synthesis: str
+    device: tuple[str, ...] = ()  # empty: synthesis only
+
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part("25k", "Lattice LFE5U-25F", "synth_ecp5", ("--25k", "--package", "CABGA381")),
+        Part("45k", "Lattice LFE5U-45F", "synth_ecp5", ("--45k", "--package", "CABGA554")),
+        Part("85k", "Lattice LFE5U-85F", "synth_ecp5", ("--85k", "--package", "CABGA756")),
+        Part("xc7", "AMD (Xilinx) 7 series", "synth_xilinx -family xc7"),
+    )
+}
+SPEED_GRADE = "8"  # the fastest
+
+# Resource -> (name in nextpnr's table, cells of synthesis that need one, and how many).
+_ECP5: dict[str, tuple[str, dict[str, int]]] = {
+    "LUT4": ("TRELLIS_COMB", {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}),
+    "flip-flop": ("TRELLIS_FF", {"TRELLIS_FF": 1}),
+    "block RAM": ("DP16KD", {"DP16KD": 1, "PDPW16KD": 1}),
+    "multiplier": ("MULT18X18D", {"MULT18X18D": 1}),
+}
+_XC7: dict[str, tuple[str, dict[str, int]]] = {
+    "LUT6": ("", {f"LUT{n}": 1 for n in range(1, 7)} | {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2}),
+    "flip-flop": ("", {f"FD{kind}": 1 for kind in ("RE", "SE", "CE", "PE")}),
+    "block RAM": ("", {"RAMB36E1": 2, "RAMB18E1": 1}),
+    "multiplier": ("", {"DSP48E1": 1}),
+}
+
+
+def place_and_route(
+    config: ChipConfig,
+    part: str = "85k",
+    *,
+    seeds: Sequence[int] = (1,),
+    freq_mhz: float | None = None,
+    progress: Progress | None = None,
+) -> FpgaResult:
+    """Synthesise the chip for ``part``, and for an ECP5 place and route it with each seed.
+
+    Pins are left to the tool, and paths from and to them are not constrained: there is no board. A design that does
+    not fit, or cannot be routed, is an answer: `FpgaResult.problem` says why.
+
+    Parameters
+    ----------
+    config
+        The chip.
+    part
+        A name of `PARTS`; ``xc7`` is synthesised only, its block RAMs counted in halves of 18 Kbit.
+    seeds
+        Of the placer; the result is that of the fastest.
+    freq_mhz
+        The clock that the tool aims for; by default the configuration's.
+    progress
+        Called with what is being done.
+
+    Raises
+    ------
+    ToolError
+        When a tool is not installed, or fails where it should not.
+    ValueError
+        When there is no such part, or no seed.
+    """
+    if part not in PARTS:
+        raise ValueError(f"there is no part {part!r}, only {', '.join(PARTS)}")
+    if not seeds:
+        raise ValueError("seeds must hold one at least")
+    chosen = PARTS[part]
+    target = config.clock_hz / 1e6 if freq_mhz is None else freq_mhz
+    tell = progress or (lambda _: None)
+    versions = [YOSYS.version, *([NEXTPNR_ECP5.version] if chosen.device else [])]
+    tell("Verilog")
+    texts = emit_chip(config)
+    run = run_yosys(
+        "read_verilog -sv {files}\n{synth} -top {top} -json netlist.json\n".format(
+            files=" ".join(texts), synth=chosen.synthesis, top=CHIP_MODULE
+        ),
+        texts,
+        ["netlist.json"],
+        progress=lambda text: tell(f"synthesis: {text}"),
+    )
+    netlist = run.files["netlist.json"]
+    table = _ECP5 if chosen.device else _XC7
+    cells = _cells(json.loads(netlist))
+    result = FpgaResult(
+        chip=config.name,
+        config_hash=config.config_hash,
+        cores=config.many_core.core_count,
+        verilog_sha256=hashlib.sha256("".join(texts.values()).encode()).hexdigest(),
+        part=chosen.title,
+        options=f"{chosen.synthesis} {' '.join(chosen.device)}".strip(),
+        target_mhz=target,
+        tools=versions,
+        synthesis_s=run.seconds,
+        resources=_resources(cells, table),
+        components=_components(cells, table),
+    )
+    if not chosen.device:
+        return result
+    best: FpgaResult | None = None
+    tried: list[SeedRun] = []
+    for seed in seeds:
+        found = _route(
+            result, chosen, netlist, seed, lambda text, s=seed: tell(f"seed {s}: {text}")
+        )
+        tried += found.seeds
+        if best is None or (found.fmax_mhz or 0) > (best.fmax_mhz or 0):
+            best = found
+    assert best is not None
+    return best.model_copy(update={"seeds": tried})
+
+
+def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Progress) -> FpgaResult:
+    """Place and route with one seed."""
+    options = [
+        *part.device, "--speed", SPEED_GRADE, "--freq", f"{result.target_mhz:g}", "--seed", str(seed),
+        "--router", "router2", "--lpf-allow-unconstrained", "--timing-allow-fail", "-q",
+        "--json", "netlist.json", "--report", "report.json",
+    ]  # fmt: skip
+    run = run_tool(
+        NEXTPNR_ECP5,
+        options,
+        {"netlist.json": netlist},
+        ["report.json"],
+        progress=lambda line: tell(line.removeprefix("Info:").strip()) if line.strip() else None,
+    )
+    resources = _used_and_there(run.log) or result.resources
+    options = [
+        o for o in options if not o.endswith(".json") and o not in ("--json", "--report", "-q")
+    ]
+    update: dict[str, Any] = {
+        "options": f"{part.synthesis}; {' '.join(options)}",
+        "resources": resources,
+    }
+    if run.code or "report.json" not in run.files:
+        problem = _problem(run, resources)
+        update |= {"problem": problem, "seeds": [SeedRun(seed=seed, seconds=run.seconds)]}
+        return result.model_copy(update=update)
+    report = json.loads(run.files["report.json"])
+    clocks = [clock["achieved"] for name, clock in report["fmax"].items() if "clk" in name]
+    fmax = min(clocks) if clocks else None
+    update |= {
+        "fmax_mhz": fmax,
+        "path": _critical_path(report),
+        "seeds": [SeedRun(seed=seed, seconds=run.seconds, fmax_mhz=fmax)],
+    }
+    return result.model_copy(update=update)
+
+
+def _problem(run: ToolRun, resources: Sequence[Resource]) -> str:
+    """Say why a design was not placed or routed."""
+    short = [r for r in resources if r.available is not None and r.used > r.available]
+    if short:
+        needs = ", ".join(f"{r.used:,} of {r.available:,} {r.name}s" for r in short)
+        return f"the design does not fit: it needs {needs}"
+    if not run.error:
+        raise ToolError(f"nextpnr-ecp5 failed with exit code {run.code} and said nothing")
+    return f"the design was not placed and routed: {run.error}"
+
+
+def _cells(netlist: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (flattened name, type) of each cell of the top."""
+    tops = [m for m in netlist["modules"].values() if int(m["attributes"].get("top", "0"), 2)]
+    return [(name, cell["type"]) for name, cell in tops[0]["cells"].items()]
+
+
+def _resources(
+    cells: Sequence[tuple[str, str]], table: Mapping[str, tuple[str, Mapping[str, int]]]
+) -> list[Resource]:
+    """Return what synthesis asks for."""
+    kinds = Counter(kind for _, kind in cells)
+    return [
+        Resource(name=name, used=sum(kinds[kind] * each for kind, each in needs.items()))
+        for name, (_, needs) in table.items()
+    ]
+
+
+def _components(
+    cells: Sequence[tuple[str, str]], table: Mapping[str, tuple[str, Mapping[str, int]]]
+) -> list[ComponentUse]:
+    """Return what each component needs, all tiles together."""
+    kinds: dict[str, Counter[str]] = {component.name: Counter() for component in COMPONENTS}
+    for name, kind in cells:
+        kinds[component_of(name).name][kind] += 1
+    if kinds["signatures"]:  # their trees of XOR begin in the tile, with what they watch
+        kinds["signatures"] += kinds.pop("tile wiring")
+    rows = []
+    for name, found in kinds.items():
+        uses = {
+            resource: sum(found[kind] * each for kind, each in needs.items())
+            for resource, (_, needs) in table.items()
+        }
+        if any(uses.values()):
+            rows.append(ComponentUse(component=name, uses=uses))
+    return rows
+
+
+def _used_and_there(log: str) -> list[Resource]:
+    """Return nextpnr's table of what is used and what the device has; empty if it did not come to that."""
+    found: dict[str, tuple[int, int]] = {}
+    for name, used, there in re.findall(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", log):
+        found.setdefault(name, (int(used), int(there)))
+    return [
+        Resource(name=name, used=found[bel][0], available=found[bel][1])
+        for name, (bel, _) in _ECP5.items()
+        if bel in found
+    ]
+
+
+def _critical_path(report: Mapping[str, Any]) -> list[PathStep]:
+    """Return the slowest path between two registers, a step a delay."""
+    paths = [
+        path["path"]
+        for path in report["critical_paths"]
+        if path["from"].startswith("posedge") and path["from"] == path["to"]
+    ]
+    if not paths:
+        return []
+    slowest = max(paths, key=lambda steps: sum(step["delay"] for step in steps))
+    return [
+        PathStep(
+            component=component_of(step["to"]["cell"]).name,
+            cell=step["to"]["cell"],
+            net=step.get("net", ""),
+            kind=step["type"],
+            delay_ns=step["delay"],
+        )
+        for step in slowest
+    ]

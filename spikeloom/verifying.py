@@ -1,0 +1,140 @@
+"""`verify`: the generated Verilog and the simulator run the same samples; every event and every cycle must be equal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from .chip.events import CORE_EVENT_INDEX
+from .chip.program import ManyCoreProgram
+from .chip.program_file import load_program
+from .comparing import Case, Difference, compare_samples, locate
+from .data import input_shapes, load_arrays, shape_samples, to_payloads
+from .errors import InputError
+from .hw.cosim.build import build_model
+from .hw.verilog import emit_chip
+from .sim.run import run_many_core
+
+Progress = Callable[[str], None]
+
+
+class Verification(BaseModel):
+    """What a comparison found: the first ``difference`` or None, and how much was compared.
+
+    ``cycles`` are chip cycles of the samples compared, up to and with the one that differs; ``signatures`` the
+    registers compared in them, one per unit and chip timestep. ``retires`` (neuron updates) and ``transfers`` (flits
+    at outputs of routers) are what those of all samples have absorbed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    network: str
+    chip: str
+    config_hash: str
+    samples: int
+    timesteps: int
+    cycles: int
+    retires: int
+    transfers: int
+    signatures: int
+    build_s: float
+    rtl_s: float
+    simulator_s: float
+    difference: Difference | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the machines agreed in everything."""
+        return self.difference is None
+
+
+def verify(
+    program: str | Path | ManyCoreProgram,
+    data: str | Path | dict[str, NDArray[Any]],
+    *,
+    timesteps: int | None = None,
+    encode: str = "none",
+    samples: int = 4,
+    seed: int = 0,
+    verilog: dict[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Run samples on the generated Verilog, simulated by Verilator, and on the simulator, and compare them.
+
+    Each unit's signature (chip/signature.py) is read after every chip timestep, so that every retired neuron, every
+    flit at every output of a router, and their cycles are compared; beside them the length of every timestep and
+    every output. Where something differs, both machines run again and record the events of that timestep.
+
+    Parameters
+    ----------
+    program, data, timesteps, encode, seed
+        As for `spikeloom.run`.
+    samples
+        How many of the data's samples to run.
+    verilog
+        Verilog to verify instead of what is generated here: file name -> text, as `spikeloom.hw.verilog.emit_chip`
+        returns it, monitors included.
+    progress
+        Called with a sentence now and then.
+
+    Raises
+    ------
+    InputError, ProgramError, ValueError
+        The input is wrong, or the RTL cannot carry the chip's configuration.
+    CosimError
+        A tool is missing, or the Verilog could not be built or run.
+    """
+    tell = progress or (lambda _: None)
+    if not isinstance(program, ManyCoreProgram):
+        program = load_program(program)
+    config = program.config
+    if not config.many_core.signatures:
+        raise InputError(
+            f"chip {config.name!r} has no signature registers to compare; "
+            "set many_core.signatures to true and compile the network again"
+        )
+    arrays = data if isinstance(data, dict) else load_arrays(data)
+    shaped = shape_samples(
+        arrays, input_shapes(program.inputs), timesteps=timesteps, encoder=encode, samples=samples, seed=seed,
+        where="the data" if isinstance(data, dict) else str(data),
+    )  # fmt: skip
+    payloads, _ = to_payloads(program, shaped)
+    case = Case(program, payloads, shaped.timesteps)
+
+    tell("the Verilog is generated")
+    build = build_model(verilog or emit_chip(config, trace=True), progress=progress)
+    tell("the simulator runs")
+    began = time.perf_counter()
+    simulated = run_many_core(
+        program, payloads, case.timesteps, signatures=True, record_outputs=True
+    )
+    simulator_s = time.perf_counter() - began
+    began = time.perf_counter()
+    difference = compare_samples(
+        case, simulated, build, sample_done=lambda s: tell(f"sample {s + 1} of {len(payloads)} is equal")
+    )  # fmt: skip
+    rtl_s = time.perf_counter() - began
+    if difference is not None:
+        tell("the machines differ: both run again to the first event that does")
+        difference = locate(case, build, difference)
+    done = len(payloads) if difference is None else difference.sample + 1
+    return Verification(
+        network=str(program.meta.get("network", "network")),
+        chip=config.name,
+        config_hash=config.config_hash,
+        samples=done,
+        timesteps=case.timesteps,
+        cycles=int(simulated.cycles[:done].sum()),
+        retires=int(simulated.core_counters[:, CORE_EVENT_INDEX["neuron_updates"]].sum()),
+        transfers=int(simulated.router_counters.sum()),
+        signatures=simulated.signatures[:done].size,
+        build_s=build.seconds,
+        rtl_s=rtl_s,
+        simulator_s=simulator_s,
+        difference=difference,
+    )

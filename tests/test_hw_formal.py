@@ -1,0 +1,122 @@
+"""Proofs of FIFO, arbiter and router; each beside faults that it must find and states that it must reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from amaranth.lib import wiring
+
+from spikeloom.chip.config import CoreConfig, ManyCoreConfig, NetworkOnChipConfig
+from spikeloom.chip.events import PORTS
+from spikeloom.hw.cores import arbiter, fifo, router
+from spikeloom.hw.formal.arbiter import ArbiterProperties
+from spikeloom.hw.formal.fifo import FifoProperties
+from spikeloom.hw.formal.router import RouterProperties
+from spikeloom.hw.formal.solver import Problem
+
+from .support.mutant import mutant
+
+# The inputs of each output's arbiter among the five ports.
+PLACES = {
+    output: tuple(n for n, port in enumerate(PORTS) if output in router.TURNS[port])
+    for output in PORTS
+}
+
+
+def narrow(depth: int) -> ManyCoreConfig:
+    """Return the configuration with the narrowest flits."""
+    return ManyCoreConfig(
+        core=CoreConfig(
+            axons=1,
+            neurons=1,
+            lanes=1,
+            delay_slots=2,
+            weight_bits=2,
+            activation_bits=2,
+            accumulator_bits=8,
+            membrane_bits=8,
+        ),
+        network=NetworkOnChipConfig(columns=3, rows=3, fifo_depth=depth),
+    )
+
+
+def check(harness: wiring.Component, folder: Path, cover_steps: int) -> None:
+    problem = Problem.of(harness, folder)
+    assert problem.is_proved()
+    assert problem.reaches(cover_steps)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 8])
+def test_a_fifo_loses_doubles_and_reorders_nothing(depth, tmp_path):
+    check(FifoProperties(fifo.Fifo, 3, depth), tmp_path, cover_steps=2 * depth + 4)
+
+
+@pytest.mark.parametrize("output", PORTS)
+def test_an_arbiter_is_the_simulators_and_starves_nobody(output, tmp_path):
+    check(ArbiterProperties(arbiter.Arbiter, PLACES[output]), tmp_path, cover_steps=8)
+
+
+@pytest.mark.parametrize(
+    "depth",
+    [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)],
+)
+def test_a_router_sends_each_flit_one_way_and_loses_none(depth, tmp_path):
+    check(RouterProperties(router.Router, narrow(depth)), tmp_path, cover_steps=3 * depth + 6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("pop | (level < self.depth - 1)", "pop | (level < self.depth)"),  # takes one too many
+        ("place == words - 1", "place == words"),  # runs past the ring's end
+        ("push & (ring_has_word | ~head_loads)", "push & ring_has_word"),  # loses the second word
+        ("push | (level > 1) | (has_word & ~pop)", "push | (level > 1)"),  # forgets the last word
+        (
+            "head_loads.eq(~has_word | pop)",
+            "head_loads.eq(~has_word | push)",
+        ),  # overwrites the head
+        ("Mux(push, self.i", "Mux(self.i.valid, self.i"),  # a flag without a word
+    ],
+)
+def test_a_faulty_fifo_is_found(old, new, tmp_path):
+    design = mutant(fifo, old, new).Fifo
+    assert not Problem.of(FifoProperties(design, 3, 4), tmp_path).holds(12)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("self.served & self.asks.any()", "self.asks.any()"),  # a turn is over without service
+        ("self.chosen[a:b].any()", "self.chosen[a : b + 1].any()"),  # the turn stays where it was
+        ("self.asks[b] & self.overtakes[n, b]", "self.asks[b] & 0"),  # two at once
+        ("overtakes.eq(self.chosen", "overtakes.eq(0 & self.chosen"),  # always the first
+    ],
+)
+def test_a_faulty_arbiter_is_found(old, new, tmp_path):
+    design = mutant(arbiter, old, new).Arbiter
+    assert not Problem.of(ArbiterProperties(design, PLACES["north"]), tmp_path).holds(12)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("arbiter.chosen[n] & link.ready", "arbiter.chosen[n]"),  # leaves without room behind
+        ("goes_y: Value = ~goes_x & (dy != 0)", "goes_y: Value = dy != 0"),  # two ways at once
+        ("Mux(is_south, dy - 1, dy + 1)", "Mux(is_south, dy - 1, dy - 1)"),  # never gets there
+        ('Const(self.port == "west")', 'Const(self.port == "east")'),  # turns back
+    ],
+)
+def test_a_faulty_router_is_found(old, new, tmp_path):
+    design = mutant(router, old, new).Router
+    assert not Problem.of(RouterProperties(design, narrow(2)), tmp_path).holds(5)
+
+
+def test_turns_are_x_then_y_and_never_back():
+    for port, outputs in router.TURNS.items():
+        assert list(outputs) == [output for output in PORTS if output in outputs]
+        assert "local" in outputs
+        assert port == "local" or port not in outputs
+        if port in ("north", "south"):
+            assert not {"east", "west"} & set(outputs)
+    assert sum(len(outputs) for outputs in router.TURNS.values()) == 17
