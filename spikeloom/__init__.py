@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from .compiling import check
     from .compiling import compile_nir as compile
     from .demonstration import demo
+    from .emitting import verilog
     from .running import run
     from .showing import show
+    from .verifying import verify
 
 _PLACES = {
     "check": ("compiling", "check"),
@@ -30,9 +32,21 @@ _PLACES = {
     "load_program": ("chip.program_file", "load_program"),
     "run": ("running", "run"),
     "show": ("showing", "show"),
+    "verify": ("verifying", "verify"),
+    "verilog": ("emitting", "verilog"),
 }
 
-__all__ = ["check", "compile", "demo", "load_config", "load_program", "run", "show"]
+__all__ = [
+    "check",
+    "compile",
+    "demo",
+    "load_config",
+    "load_program",
+    "run",
+    "show",
+    "verify",
+    "verilog",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -52,6 +52,22 @@ class Verification(BaseModel):
         """Whether the machines agreed in everything."""
         return self.difference is None
 
+    @property
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """The verdict as rows to print."""
+        verdict = "equal" if self.difference is None else f"DIFFERENT: {self.difference}"
+        return (
+            ("what", "value"),
+            ("verdict", verdict),
+            ("network on chip", f"{self.network} on {self.chip} ({self.config_hash})"),
+            ("samples", f"{self.samples}, {self.timesteps} timesteps each"),
+            ("cycles compared", f"{self.cycles:,}"),
+            ("neuron updates", f"{self.retires:,}"),
+            ("flits at router outputs", f"{self.transfers:,}"),
+            ("signatures", f"{self.signatures:,}, one per unit and chip timestep"),
+            ("time", f"build {self.build_s:.1f} s, RTL {self.rtl_s:.1f} s, simulator {self.simulator_s:.2f} s"),
+        )  # fmt: skip
+
 
 def verify(
     program: str | Path | ManyCoreProgram,

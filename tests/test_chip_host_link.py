@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -15,7 +17,6 @@ from spikeloom.chip.host_link import (
     ERROR_SENTENCES,
     HEADER_FIELDS,
     OUTPUT_SHIFT,
-    STEP_COUNT_BITS,
     Header,
     HostError,
     HostLink,
@@ -161,7 +162,11 @@ def test_every_error_has_a_bit_and_a_sentence():
     assert HostError(0).sentences == []
 
 
-def test_a_step_can_announce_what_inputs_may_send():
-    # Every input value may send a flit to every axon of every core, over one port.
-    core = TINY.many_core.core
-    assert core.axons * TINY.many_core.core_count < 1 << STEP_COUNT_BITS
+def test_the_protocol_is_documented():
+    text = (Path(__file__).resolve().parent.parent / "docs/host_protocol.md").read_text(encoding="utf-8")
+    fields = re.findall(r"^\| `(\w+)` \| (\d+) \|", text, flags=re.MULTILINE)
+    assert [(name, int(bits)) for name, bits in fields] == list(HEADER_FIELDS)
+    rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", text, flags=re.MULTILINE)
+    ops = {(str(int(op)), op.name) for op in HostOp}
+    bits = {(str(bit), error.name) for bit, error in enumerate(HostError)}
+    assert set(rows) == ops | bits

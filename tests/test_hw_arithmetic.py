@@ -64,8 +64,10 @@ def test_at_limit(bits):
 
 def test_exceeds():
     cases = list(product(span(3), span(3), (0, 1)))
-    expected = [int(rules.fires(*case)) for case in cases]
-    found = outputs([signed(3), signed(3), 1], lambda m, *inputs: exceeds(*inputs), cases)
+    expected = [int(rules.fires(a, b, compare)) for a, b, compare in cases]
+    found = outputs(
+        [signed(3), signed(3), 1], lambda m, a, b, or_equal: exceeds(a, b, or_equal), cases
+    )
     assert found == expected
 
 

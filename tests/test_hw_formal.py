@@ -69,14 +69,17 @@ def test_a_router_sends_each_flit_one_way_and_loses_none(depth, tmp_path):
     ("old", "new"),
     [
         ("pop | (level < self.depth - 1)", "pop | (level < self.depth)"),  # takes one too many
-        ("place == words - 1", "place == words"),  # runs past the ring's end
-        ("push & (ring_has_word | ~head_loads)", "push & ring_has_word"),  # loses the second word
+        ("Mux(place == self.depth - 1, 0, place + 1)", "place ^ 1"),  # uses two places only
+        ("(pop, self.r_place)", "(pop & self.i.valid, self.r_place)"),  # falls behind
         ("push | (level > 1) | (has_word & ~pop)", "push | (level > 1)"),  # forgets the last word
         (
             "head_loads.eq(~has_word | pop)",
             "head_loads.eq(~has_word | push)",
         ),  # overwrites the head
-        ("Mux(push, self.i", "Mux(self.i.valid, self.i"),  # a flag without a word
+        (
+            "Mux(push, self.i.payload[data_bits:], 0)",
+            "self.i.payload[data_bits:]",
+        ),  # a flag without a word
     ],
 )
 def test_a_faulty_fifo_is_found(old, new, tmp_path):
@@ -103,7 +106,7 @@ def test_a_faulty_arbiter_is_found(old, new, tmp_path):
     [
         ("arbiter.chosen[n] & link.ready", "arbiter.chosen[n]"),  # leaves without room behind
         ("goes_y: Value = ~goes_x & (dy != 0)", "goes_y: Value = dy != 0"),  # two ways at once
-        ("Mux(is_south, dy - 1, dy + 1)", "Mux(is_south, dy - 1, dy - 1)"),  # never gets there
+        ("ends = Mux(is_positive, bits, ~bits)", "ends = bits"),  # never gets there
         ('Const(self.port == "west")', 'Const(self.port == "east")'),  # turns back
     ],
 )

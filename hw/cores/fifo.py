@@ -17,11 +17,11 @@ class Fifo(wiring.Component):
     As ``fifo_push`` and ``fifo_pop`` of ``sim/cores/router.py``. Room is counted at the start of a cycle: a full FIFO
     that gives a word in a cycle takes none in the same cycle. So with depth 1 a stream moves every other cycle.
 
-    Hardware holds the oldest word in a register (the head) and the others, ``depth - 1`` at most, in a ring, which is a
-    memory with an asynchronous read port: LUT RAM on an FPGA. The head loads from the ring if that holds a word, else
-    from the input. Word ``w_place`` of the ring is never the word that is read while it is written: the two
-    places are equal only if the ring is empty, and then the head does not look at it, or if it is full, and then
-    nothing is written.
+    Hardware holds the oldest word in a register (the head). Behind it stands a ring of ``depth`` words, which is a memory
+    with an asynchronous read port: LUT RAM on an FPGA. Each word takes a place of the ring, even one that
+    goes to the head at once, so that ``w_place`` moves with each word that enters and ``r_place``, the place behind the
+    head's, with each that leaves. The head loads from the ring if a word waits there, else from the input. A place is
+    never read for the head in the cycle in which it is written: then no word waits. Depth 1 has no ring.
 
     Timing
     ------
@@ -80,9 +80,8 @@ class Fifo(wiring.Component):
         self.width = width
         self.depth = depth
         self.flags = flags
-        words = max(depth - 1, 1)
-        self.w_place = Signal(range(words))  # of the ring: where the next word goes
-        self.r_place = Signal(range(words))  # and where its oldest one stands
+        self.w_place = Signal(range(depth))
+        self.r_place = Signal(range(depth), init=1 % depth)
         super().__init__(
             {
                 "i": In(stream.Signature(width)),
@@ -116,12 +115,7 @@ class Fifo(wiring.Component):
         if self.depth > 1:
             ring_has_word = Signal()
             m.d.comb += ring_has_word.eq(level > 1)
-            from_ring = self._build_ring(
-                m,
-                w_en=push,
-                w_moves=push & (ring_has_word | ~head_loads),
-                r_moves=pop & ring_has_word,
-            )
+            from_ring = self._build_ring(m, push, pop)
             oldest = Mux(ring_has_word, from_ring, oldest)
         m.d.comb += self.o.payload.eq(head)
         with m.If(head_loads):
@@ -137,23 +131,18 @@ class Fifo(wiring.Component):
         ]
         return m
 
-    def _build_ring(self, m: Module, *, w_en: Value, w_moves: Value, r_moves: Value) -> Value:
-        """Add the memory behind the head and its places; return its oldest word.
-
-        ``w_en`` is known earlier than ``w_moves``, and a word that goes to the head may stand at a free place, too.
-        """
-        words = self.depth - 1
-        # Two words at least: an address of no bits is no port in Verilog.
-        m.submodules.ring = ring = memory.Memory(shape=self.width, depth=max(words, 2), init=[])
+    def _build_ring(self, m: Module, push: Value, pop: Value) -> Value:
+        """Add the memory behind the head and its places; return the word behind the head's."""
+        m.submodules.ring = ring = memory.Memory(shape=self.width, depth=self.depth, init=[])
         w_port = ring.write_port()
         r_port = ring.read_port(domain="comb")
         m.d.comb += [
-            w_port.en.eq(w_en),
+            w_port.en.eq(push),
             w_port.addr.eq(self.w_place),
             w_port.data.eq(self.i.payload),
             r_port.addr.eq(self.r_place),
         ]
-        for moves, place in ((w_moves, self.w_place), (r_moves, self.r_place)):
+        for moves, place in ((push, self.w_place), (pop, self.r_place)):
             with m.If(moves):
-                m.d.sync += place.eq(Mux(place == words - 1, 0, place + 1))
+                m.d.sync += place.eq(Mux(place == self.depth - 1, 0, place + 1))
         return r_port.data

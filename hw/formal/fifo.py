@@ -15,7 +15,7 @@ __all__ = ["FifoProperties", "level_is_right", "open_ring"]
 
 def open_ring(fifo: Fifo) -> list[Signal]:
     """Add a port for each row of the ring to a FIFO that is not yet elaborated; return what the rows hold."""
-    rows = [Signal(fifo.width, name=f"row_{n}") for n in range(fifo.depth - 1)]
+    rows = [Signal(fifo.width, name=f"row_{n}") for n in range(fifo.depth if fifo.depth > 1 else 0)]
     closed = fifo.elaborate
 
     def elaborate(platform: object) -> Module:
@@ -31,19 +31,18 @@ def open_ring(fifo: Fifo) -> list[Signal]:
 
 def level_is_right(fifo: Fifo) -> list[Property]:
     """Return what ties the registers of a FIFO to its level, so that inductions start from states that make sense."""
-    depth, words = fifo.depth, fifo.depth - 1
+    depth = fifo.depth
     claims = [
         always(fifo.level <= depth),
         always(fifo.i.ready == (fifo.level < depth)),
         always(fifo.o.valid == (fifo.level != 0)),
         always(fifo.o.valid | ~fifo.o.payload[fifo.width - fifo.flags :].any()),
     ]
-    if words:
-        waiting = Mux(fifo.level == 0, 0, fifo.level - 1)
+    if depth > 1:
         claims += [
-            always(fifo.r_place < words),
-            always(fifo.w_place < words),
-            always(fifo.w_place == (fifo.r_place + waiting) % words),
+            always(fifo.r_place < depth),
+            always(fifo.w_place < depth),
+            always(fifo.w_place == (fifo.r_place + fifo.level + depth - 1) % depth),
         ]
     return claims
 
@@ -115,11 +114,10 @@ class FifoProperties(wiring.Component):
             with m.If(before == 0):
                 m.d.comb += always(fifo.o.payload == word)
         if self.rows:
-            words = len(self.rows)
             place = fifo.r_place + before - 1
             with m.If(is_watched & (before != 0)):
                 m.d.comb += always(
-                    Array(self.rows)[Mux(place >= words, place - words, place)] == word
+                    Array(self.rows)[Mux(place >= depth, place - depth, place)] == word
                 )
 
         delivered = Signal()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -66,6 +67,7 @@ class Host:
         self.ctx, self.dut, self.rng, self.busy = ctx, dut, rng, busy
         self.link = dut.link
         self.came: deque[Frame] = deque()
+        self.cycles: list[int] = []  # in which a beat came
         self.reads = True
 
     async def send(self, *frames: Frame) -> None:
@@ -176,7 +178,7 @@ class Bench:
 
         async def listen(ctx):
             dut, rng, frame, waited = self.dut, Random(self.rng.random()), [], None
-            while True:
+            for now in count():
                 is_ready = host.reads and rng.random() >= reading
                 ctx.set(dut.m_axis_tready, is_ready)
                 _, _, valid, data, last = await ctx.tick().sample(
@@ -186,6 +188,7 @@ class Bench:
                 assert waited is None or seen == waited, "a beat changed while it waited"
                 waited = seen if valid and not is_ready else None
                 if valid and is_ready:
+                    host.cycles.append(now)
                     frame.append(data)
                     if last:
                         host.came.append(frame)
