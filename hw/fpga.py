@@ -97,46 +97,53 @@ def place_and_route(
     chosen = PARTS[part]
     target = config.clock_hz / 1e6 if freq_mhz is None else freq_mhz
     tell = progress or (lambda _: None)
-    versions = [YOSYS.version, *([NEXTPNR_ECP5.version] if chosen.device else [])]
+    _tools(chosen)  # missing ones are told at once
     tell("Verilog")
     texts = emit_chip(config)
+    result, netlist = _synthesise(config, texts, chosen, target, tell)
+    if not chosen.device:
+        return result
+    tried = [
+        _route(result, chosen, netlist, seed, lambda text, s=seed: tell(f"seed {s}: {text}"))
+        for seed in seeds
+    ]
+    best = max(tried, key=lambda found: found.fmax_mhz or 0)
+    return best.model_copy(update={"seeds": [run for found in tried for run in found.seeds]})
+
+
+def _tools(part: Part) -> list[str]:
+    """Return names and versions of the tools that ``part`` needs."""
+    return [tool.version for tool in ((YOSYS, NEXTPNR_ECP5) if part.device else (YOSYS,))]
+
+
+def _synthesise(
+    config: ChipConfig, texts: Mapping[str, str], part: Part, target_mhz: float, tell: Progress
+) -> tuple[FpgaResult, bytes]:
+    """Run synthesis; return what it says, and its netlist."""
     run = run_yosys(
-        "read_verilog -sv {files}\n{synth} -top {top} -json netlist.json\n".format(
-            files=" ".join(texts), synth=chosen.synthesis, top=CHIP_MODULE
-        ),
+        f"read_verilog -sv {' '.join(texts)}\n"
+        f"{part.synthesis} -top {CHIP_MODULE} -json netlist.json\n",
         texts,
         ["netlist.json"],
         progress=lambda text: tell(f"synthesis: {text}"),
     )
     netlist = run.files["netlist.json"]
-    table = _ECP5 if chosen.device else _XC7
+    table = _ECP5 if part.device else _XC7
     cells = _cells(json.loads(netlist))
     result = FpgaResult(
         chip=config.name,
         config_hash=config.config_hash,
         cores=config.many_core.core_count,
         verilog_sha256=hashlib.sha256("".join(texts.values()).encode()).hexdigest(),
-        part=chosen.title,
-        options=f"{chosen.synthesis} {' '.join(chosen.device)}".strip(),
-        target_mhz=target,
-        tools=versions,
+        part=part.title,
+        options=f"{part.synthesis} {' '.join(part.device)}".strip(),
+        target_mhz=target_mhz,
+        tools=_tools(part),
         synthesis_s=run.seconds,
         resources=_resources(cells, table),
         components=_components(cells, table),
     )
-    if not chosen.device:
-        return result
-    best: FpgaResult | None = None
-    tried: list[SeedRun] = []
-    for seed in seeds:
-        found = _route(
-            result, chosen, netlist, seed, lambda text, s=seed: tell(f"seed {s}: {text}")
-        )
-        tried += found.seeds
-        if best is None or (found.fmax_mhz or 0) > (best.fmax_mhz or 0):
-            best = found
-    assert best is not None
-    return best.model_copy(update={"seeds": tried})
+    return result, netlist
 
 
 def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Progress) -> FpgaResult:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["ByName", "EmitPlatform", "FlatPort", "Ram", "flat_ports"]
+__all__ = ["ByName", "EmitPlatform", "FlatPort", "Ram", "flat_ports", "mark_used"]
 
 RAM_MODULE = "spikeloom_ram"  # its text: hw/rtl/spikeloom_ram.v
 
@@ -66,18 +66,22 @@ class ByName(Elaboratable):
         self.component = component
         self.name = name
 
-    def elaborate(self, platform: object) -> Elaboratable | Instance:
+    def elaborate(self, platform: object) -> Any:  # the type stubs know no part that is an instance
         """Return the component, or the instance when Verilog is emitted."""
         if not isinstance(platform, EmitPlatform):
             return self.component
+        mark_used(self.component)  # it elaborates only if it is the first of its name
         platform.add(self.name, self.component)
-        # Amaranth warns of components that never elaborate; this one does if it is the first of its name.
-        self.component._MustUse__used = True
         ports = {
             f"{'i' if port.is_input else 'o'}_{port.name}": port.value
             for port in flat_ports(self.component)
         }
         return Instance(self.name, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
+
+
+def mark_used(component: wiring.Component) -> None:
+    """Keep Amaranth from warning that ``component`` never elaborated."""
+    vars(component)["_MustUse__used"] = True
 
 
 class FlatPort(NamedTuple):

@@ -13,7 +13,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from ..chip.config import ChipConfig
-from .memory import EmitPlatform, FlatPort, flat_ports
+from .memory import EmitPlatform, FlatPort, flat_ports, mark_used
 from .verilog_text import Netlist, tidy
 
 __all__ = ["CHIP_MODULE", "chip_ports", "emit", "emit_chip"]
@@ -37,7 +37,11 @@ def chip_ports(config: ChipConfig) -> list[FlatPort]:
     """Return the ports of the chip's top, clock and reset first."""
     from .cores.chip import Chip
 
-    return flat_ports(_Clocked(Chip(config)))
+    chip = Chip(config)
+    clocked = _Clocked(chip)
+    mark_used(chip)
+    mark_used(clocked)
+    return flat_ports(clocked)
 
 
 def emit(
@@ -64,7 +68,9 @@ def emit(
 
 def fixed_text(module: str) -> str:
     """Return the Verilog of one of the modules that are written by hand."""
-    return (resources.files(__package__) / "rtl" / f"{module}.v").read_text(encoding="utf-8")
+    return (resources.files(__name__.rpartition(".")[0]) / "rtl" / f"{module}.v").read_text(
+        encoding="utf-8"
+    )
 
 
 @contextlib.contextmanager
@@ -101,7 +107,7 @@ class _Clocked(wiring.Component):
 
     def elaborate(self, platform: object) -> Fragment:
         domain = ClockDomain("sync")
-        domain.clk, domain.rst = self.clk, self.rst
+        vars(domain).update(clk=self.clk, rst=self.rst)
         fragment = Fragment.get(self.component, platform)
         fragment.add_domains(domain)
         return fragment

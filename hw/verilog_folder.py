@@ -69,9 +69,9 @@ def write_verilog(
     OSError
         When it cannot be written; then nothing of it is left.
     """
-    if program is not None and program.config_hash != config.config_hash:
+    if program is not None and program.config.config_hash != config.config_hash:
         raise ValueError(
-            f"the program is for configuration {program.config_hash}, "
+            f"the program is for configuration {program.config.config_hash}, "
             f"the Verilog for {config.config_hash}"
         )
     folder = folder.absolute()
@@ -127,10 +127,10 @@ def _refuse_foreign(folder: Path) -> None:
 def _images(config: ChipConfig, program: ManyCoreProgram, timesteps: int) -> dict[str, str]:
     """Return file name -> rows in hexadecimal, one a line, for each memory of each core that the host would load."""
     memories = CoreMemories(config.many_core)
-    columns = config.many_core.network.columns
+    places = zip(program.register("x").tolist(), program.register("y").tolist(), strict=True)
     files = {}
-    for c in range(config.many_core.core_count):
-        place = f"{IMAGES}/tile_{c % columns}_{c // columns}"
+    for c, (x, y) in enumerate(places):
+        place = f"{IMAGES}/tile_{x}_{y}"
         for memory, rows in memories.images(program, c, timesteps).items():
             layout = memories.layouts[memory]
             digits = -(-layout.bits // 4)

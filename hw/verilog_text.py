@@ -12,7 +12,9 @@ __all__ = ["Instance", "Netlist", "tidy"]
 _ESCAPED = re.compile(r"\\(\S+) ")
 _PLAIN = re.compile(r"(?<!\\)\b[A-Za-z_]\w*")
 _ATTRIBUTE = re.compile(r"^ *\(\* (?:init|enum_\w+|keep_hierarchy) = .*\*\)\n", re.MULTILINE)
-_NO_BITS = re.compile(r"^ *wire \[-1:0\] \S+ ?;\n", re.MULTILINE)  # a signal without bits; Verilog would give it two
+_NO_BITS = re.compile(
+    r"^ *wire \[-1:0\] \S+ ?;\n", re.MULTILINE
+)  # a signal without bits; Verilog would give it two
 _HEADER = re.compile(r"^module (\S+) ?\(([^)]*)\);", re.MULTILINE)
 _TRIGGER = "$auto$verilog_backend"  # Yosys' register that starts `always @*` blocks at time 0
 

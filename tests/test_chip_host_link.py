@@ -163,7 +163,9 @@ def test_every_error_has_a_bit_and_a_sentence():
 
 
 def test_the_protocol_is_documented():
-    text = (Path(__file__).resolve().parent.parent / "docs/host_protocol.md").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parent.parent / "docs/host_protocol.md").read_text(
+        encoding="utf-8"
+    )
     fields = re.findall(r"^\| `(\w+)` \| (\d+) \|", text, flags=re.MULTILINE)
     assert [(name, int(bits)) for name, bits in fields] == list(HEADER_FIELDS)
     rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", text, flags=re.MULTILINE)

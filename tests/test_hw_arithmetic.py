@@ -77,7 +77,7 @@ def test_shift_left_saturate(width, bits):
     expected = [rules.saturate(value << shift, bits) for value, shift in cases]
     found = outputs(
         [signed(width), 4],
-        lambda m, *inputs: shift_left_saturate(m, "shifted", *inputs, bits),
+        lambda m, value, shift: shift_left_saturate(m, "shifted", value, shift, bits),
         cases,
     )
     assert found == expected

@@ -19,7 +19,7 @@ from .support.bench import Bench
 
 # Axons, slots, bits: within a chunk of the walk, over several, no powers of two.
 SIZES = [(5, 2, 8), (16, 3, 4), (37, 6, 9)]
-SETTLE = 4  # cycles after the last arrival before a swap: fewer than a barrier takes
+SETTLE = 3  # cycles between the last arrival, or a reset, and a swap: the fewest that the barrier leaves
 
 
 def config_of(axons: int, slots: int, bits: int) -> ChipConfig:
@@ -109,17 +109,17 @@ def test_walks_agree_in_axons_values_and_cycles(size, data):
                 ctx.set(dut.clear, 1)
                 await ctx.tick()
                 ctx.set(dut.clear, 0)
-            ctx.set(dut.slot, (k - 1) % slots)
-            ctx.set(dut.next_slot, k % slots)
+                await ctx.tick().repeat(SETTLE)
             ctx.set(dut.swap, 1)
             await ctx.tick()
             ctx.set(dut.swap, 0)
             ctx.set(dut.slot, k % slots)
-            arrivals = [None] * 1
+            ctx.set(dut.next_slot, (k + 1) % slots)
+            arrivals: list[tuple[int, int, int, int] | None] = [None]
             for kind, a, delay, payload, gap in flits:
                 arrivals += [None] * gap + [(kind, a, delay, payload)]
-            turns, restarts_left, history = [], groups - 1, [False, False]
-            while arrivals or restarts_left or any(history) or ctx.get(dut.more):
+            turns, restarts_left, history, walking = [], groups - 1, [False, False], True
+            while arrivals or walking:
                 flit = arrivals.pop(0) if arrivals else None
                 ctx.set(dut.arrive, flit is not None)
                 if flit is not None:
@@ -128,9 +128,11 @@ def test_walks_agree_in_axons_values_and_cycles(size, data):
                         dut.arrival,
                         {"kind": kind, "target": a, "delay": delay, "payload": payload},
                     )
-                more = bool(ctx.get(dut.more))
+                walking = walking and (restarts_left > 0 or bool(ctx.get(dut.more)) or any(history))
+                ctx.set(dut.walking, walking)
+                more = walking and bool(ctx.get(dut.more))
                 ctx.set(dut.step, more)
-                restart = not more and restarts_left > 0
+                restart = walking and not more and restarts_left > 0
                 ctx.set(dut.restart, restart)
                 restarts_left -= restart
                 if history[0]:
@@ -142,6 +144,7 @@ def test_walks_agree_in_axons_values_and_cycles(size, data):
             ctx.set(dut.arrive, 0)
             ctx.set(dut.step, 0)
             ctx.set(dut.restart, 0)
+            ctx.set(dut.walking, 0)
             for _ in range(SETTLE):
                 await ctx.tick()
             seen.append([tuple(turn) for turn in turns])

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
+from amaranth.sim._async import SimulatorContext
 
 from spikeloom.chip.config import ManyCoreConfig, NetworkOnChipConfig
 from spikeloom.hw.cores.barrier import Barrier
 
-if TYPE_CHECKING:
-    from amaranth.sim._async import SimulatorContext
-
 CYCLES = 60
-MESHES = {(1, 1): 0, (2, 1): 1, (2, 2): 1, (5, 1): 2, (4, 4): 2, (17, 1): 3, (12, 13): 4}
+MESHES = {(1, 1): 1, (2, 1): 1, (2, 2): 1, (5, 1): 2, (4, 4): 2, (17, 1): 3, (12, 13): 4}
 
 
 def simulate(

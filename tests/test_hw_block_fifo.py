@@ -55,17 +55,13 @@ def test_words_come_in_order_and_the_level_is_right(depth, rates):
 
 
 def test_timing_of_the_docstring():
-    log = run(8, [True, True, False, False, True, True, True], [False] * 3 + [True] * 4)
-    assert [(level, word) for level, _, _, word in log][:5] == [
-        (0, None),
-        (1, None),
-        (2, 0),
-        (2, 0),
-        (1, 1),
-    ]
+    log = run(8, [True, True] + [False] * 4 + [True, True], [False] * 4 + [True] * 4)
+    assert [(level, word) for level, _, _, word in log][:6] == [
+        (0, None), (1, None), (2, None), (2, 0), (2, 0), (1, 1),
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("depth", [3, 4, 9])
+@pytest.mark.parametrize("depth", [4, 5, 9])
 def test_a_word_a_cycle(depth):
-    log = run(depth, [True] * 50, [False] * 5 + [True] * 45)
-    assert [word for *_, word in log[5:]] == list(range(45))
+    log = run(depth, [True] * 50, [False] * 6 + [True] * 44)
+    assert [word for *_, word in log[6:]] == list(range(44))

@@ -46,9 +46,7 @@ class Pair(wiring.Component):
     """Synapse and dendrite as a core wires them: an axon's turn is one cycle before its address."""
 
     step: Signal
-    first: Signal
     ends: Signal
-    empty: Signal
     axon: Signal
     value: Signal
     group: Signal
@@ -58,7 +56,7 @@ class Pair(wiring.Component):
         core = config.many_core
         self.synapse, self.dendrite = Synapse(core), Dendrite(core)
         super().__init__(
-            {"step": In(1), "first": In(1), "ends": In(1), "empty": In(1), "axon": In(16), "value": In(32)}
+            {"step": In(1), "ends": In(1), "axon": In(16), "value": In(32)}
             | {"group": In(16), "total": Out(self.dendrite.total.shape())}
         )  # fmt: skip
 
@@ -80,9 +78,7 @@ class Pair(wiring.Component):
             synapse.axon.eq(delayed(self.axon, 1)),
             synapse.group.eq(delayed(self.group, 1)),
             dendrite.valid.eq(delayed(self.step, 2)),
-            dendrite.first.eq(delayed(self.first, 2)),
             dendrite.ends.eq(delayed(self.ends, 2)),
-            dendrite.empty.eq(delayed(self.empty, 2)),
             dendrite.value.eq(delayed(self.value, 2)),
             dendrite.weights.eq(synapse.weights),
             self.total.eq(dendrite.total),
@@ -177,14 +173,11 @@ def test_sums_agree_in_values_and_cycles(size, data):
                 group, place = divmod(cycle, length)
                 working = group < groups
                 ctx.set(dut.step, working and place < len(walk))
-                ctx.set(dut.first, place == 0)
                 ctx.set(dut.ends, working and place == len(walk))
-                ctx.set(dut.empty, not walk)
                 ctx.set(dut.group, group if working else 0)
                 if working and place < len(walk):
                     ctx.set(dut.axon, walk[place][0])
                     ctx.set(dut.value, walk[place][1] & 0xFFFFFFFF)
-                ctx.set(dendrite.fetch, cycle in fetch_at)
                 ctx.set(dendrite.fetch_neuron, fetch_at.get(cycle, 0))
                 ctx.set(dendrite.take, cycle in takes)
                 if cycle - 5 in fetch_at:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Module, ResetSignal, Signal
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from spikeloom.chip.config import CoreConfig, ManyCoreConfig, NetworkOnChipConfig
 from spikeloom.chip.events import PORTS
 from spikeloom.hw.cores import arbiter, fifo, router
 from spikeloom.hw.formal.arbiter import ArbiterProperties
+from spikeloom.hw.formal.claims import always, given, sometimes
 from spikeloom.hw.formal.fifo import FifoProperties
 from spikeloom.hw.formal.router import RouterProperties
-from spikeloom.hw.formal.solver import Problem
+from spikeloom.hw.formal.solver import Problem, ProofError
 
 from .support.mutant import mutant
 
-# The inputs of each output's arbiter among the five ports.
+# Where the inputs of each output's arbiter stand among the five ports.
 PLACES = {
-    output: tuple(n for n, port in enumerate(PORTS) if output in router.TURNS[port])
-    for output in PORTS
+    output: [PORTS.index(port) for port in inputs] for output, inputs in router.INPUTS.items()
 }
 
 
@@ -123,3 +125,34 @@ def test_turns_are_x_then_y_and_never_back():
         if port in ("north", "south"):
             assert not {"east", "west"} & set(outputs)
     assert sum(len(outputs) for outputs in router.TURNS.values()) == 17
+
+
+class Contradiction(wiring.Component):
+    """Claims what is false of what cannot be."""
+
+    i: Signal
+
+    def __init__(self, *, claims: bool) -> None:
+        self.claims = claims
+        super().__init__({"i": In(2)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        counter = Signal(2)
+        m.d.sync += counter.eq(counter + 1)
+        impossible = (self.i == 0) & (self.i == 1)
+        m.d.comb += [given(~ResetSignal()), given(impossible), sometimes(counter == 1)]
+        if self.claims:
+            m.d.comb += always(counter == self.i)
+        return m
+
+
+def test_a_proof_from_contradictory_assumptions_is_an_error(tmp_path):
+    problem = Problem.of(Contradiction(claims=True), tmp_path)
+    with pytest.raises(ProofError, match=r"^the solver came to no answer"):
+        problem.holds(2)
+
+
+def test_a_harness_without_claims_is_an_error(tmp_path):
+    with pytest.raises(ProofError, match=r"^nothing to assert is left of the harness$"):
+        Problem.of(Contradiction(claims=False), tmp_path)

@@ -76,17 +76,21 @@ def test_a_program_arrives_and_rows_are_read_back(wide, busy):
     assert bench.memory
 
 
-def test_steps_that_are_there_in_time_take_exactly_what_the_rule_says():
+@pytest.mark.parametrize("mesh", [(1, 1), (3, 2)])
+def test_steps_that_are_there_in_time_take_exactly_what_the_rule_says(mesh):
+    columns, rows = mesh
     plans = [
         Plan(60),
         Plan(30, [(20, 0, 5, -3), (20, 1, 6, 9), (21, 0, 7, 2)]),
         Plan(),
-        Plan(12),
+        Plan(40),
         Plan(25),
     ]
-    bench = Bench(host_config(queue=8), plans)
+    for plan in plans:
+        plan.outputs = [output for output in plan.outputs if output[1] < columns]
+    bench = Bench(host_config(columns=columns, rows=rows, queue=8), plans)
     chip = bench.config.many_core
-    counts = [(3, 0), (2, 4), (0, 0), (0, 1), (8, 8)]
+    counts = [numbers[:rows] for numbers in ((3, 0), (2, 4), (0, 0), (0, 1), (8, 8))]
 
     async def dialogue(host: Host) -> None:
         await host.load()
@@ -134,7 +138,7 @@ def test_timing_of_the_docstring():
         _, end = await host.step_end()
         assert end.length == 6
         start = bench.steps[0].start
-        assert [cycle - start for cycle in host.cycles] == [6, 7, 8, 9]
+        assert [cycle - start for cycle in host.cycles] == [7, 8, 9, 10]
 
     bench.run(dialogue)
     assert bench.steps[0].flits == [(2, 0, 5)]

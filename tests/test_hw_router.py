@@ -5,9 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pytest
 from amaranth.sim._async import SimulatorContext
 from hypothesis import given, settings
@@ -17,7 +15,6 @@ from spikeloom.chip.config import CoreConfig, ManyCoreConfig, NetworkOnChipConfi
 from spikeloom.chip.events import PORTS
 from spikeloom.chip.packet import FlitLayout
 from spikeloom.hw.cores.router import TURNS, Router
-from spikeloom.sim.cores.router import busy_sweep, fifo_pop, fifo_push, router_decide
 from spikeloom.sim.cores.state import (
     DELAY_MASK,
     DELAY_SHIFT,
@@ -27,12 +24,11 @@ from spikeloom.sim.cores.state import (
     X_MASK,
     Y_MASK,
     Y_SHIFT,
-    RouterState,
 )
 
 from .support.bench import Bench
+from .support.router_model import EAST, LOCAL, NORTH, SOUTH, WEST, RouterModel
 
-LOCAL, NORTH, EAST, SOUTH, WEST = range(5)
 LEGAL = {(i, PORTS.index(o)) for i, port in enumerate(PORTS) for o in TURNS[port]}
 STEP = {LOCAL: (0, 0), NORTH: (0, 1), EAST: (-1, 0), SOUTH: (0, -1), WEST: (1, 0)}
 
@@ -67,66 +63,6 @@ class Stimulus:
     stalls: dict[int, list[bool]]
 
 
-class Model:
-    """The simulator's router ``place`` of a mesh, stepped as ``_exchange`` of sim/cores/timestep.py does."""
-
-    def __init__(self, config: ManyCoreConfig, place: tuple[int, int]) -> None:
-        mesh = config.network
-        self.columns, self.depth = mesh.columns, mesh.fifo_depth
-        self.x, self.y = place
-        self.r = self.y * self.columns + self.x
-        self.behind = {
-            NORTH: (self.r - self.columns, SOUTH),
-            EAST: (self.r + 1, WEST),
-            SOUTH: (self.r + self.columns, NORTH),
-            WEST: (self.r - 1, EAST),
-        }
-        routers = mesh.columns * mesh.rows
-
-        def zeros(*shape: int) -> np.ndarray[Any, Any]:
-            return np.zeros(shape, dtype=np.int64)
-
-        self.state = RouterState(
-            x=np.arange(routers) % mesh.columns,
-            y=np.arange(routers) // mesh.columns,
-            word=zeros(routers, 5, self.depth),
-            payload=zeros(routers, 5, self.depth),
-            first=zeros(routers, 5),
-            fill=zeros(routers, 5),
-            asks=zeros(routers, 5),
-            turn=zeros(routers, 5),
-            busy=zeros(routers),
-            listed=np.zeros(routers, dtype=np.uint8),
-            busy_list=zeros(routers),
-            busy_count=zeros(1),
-            moves=zeros(routers * 5, 3),
-        )
-
-    @property
-    def levels(self) -> list[int]:
-        return self.state.fill[self.r].tolist()
-
-    def step(
-        self, stalled: dict[int, bool], arrivals: dict[int, tuple[int, int]]
-    ) -> list[tuple[int, int, int, int]]:
-        """Run a cycle. ``arrivals``: by input, word and payload. Returns (input, output, word, payload) that left."""
-        s, r = self.state, self.r
-        for output, (neighbour, port) in self.behind.items():
-            s.fill[neighbour, port] = self.depth if stalled[output] else 0
-        count = router_decide(s, self.columns)
-        for port, (word, payload) in arrivals.items():
-            fifo_push(s, r, port, word, payload)
-        transfers = []
-        for _, port, output in s.moves[:count].tolist():
-            place = s.first[r, port]
-            transfers.append(
-                (port, output, int(s.word[r, port, place]), int(s.payload[r, port, place]))
-            )
-            fifo_pop(s, r, port)
-        busy_sweep(s)
-        return transfers
-
-
 class RouterBench:
     """A router in Amaranth's simulator beside the model."""
 
@@ -150,7 +86,7 @@ class RouterBench:
         self.bench.run(self.testbench)
 
     async def testbench(self, ctx: SimulatorContext) -> None:
-        model = Model(self.config, self.place)
+        model = RouterModel(self.config, self.place)
         for stimulus in self.rounds:
             await self.exchange(ctx, model, stimulus)
             model.state.turn[:] = 0
@@ -158,7 +94,7 @@ class RouterBench:
             await ctx.tick()
             ctx.set(self.dut.sample, 0)
 
-    async def exchange(self, ctx: SimulatorContext, model: Model, stimulus: Stimulus) -> None:
+    async def exchange(self, ctx: SimulatorContext, model: RouterModel, stimulus: Stimulus) -> None:
         """Drive flits and stalls until all flits have left; compare in every cycle."""
         dut = self.dut
         queues: list[deque[Flit]] = [deque() for _ in PORTS]

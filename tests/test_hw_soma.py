@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 
 import numpy as np
 import pytest
@@ -115,12 +114,11 @@ def lives(draw, core: CoreConfig, kind: NeuronKind, mode: int, timing: int, comp
     )
     random = not several and not (spiking and timing == ResetTiming.NEXT)
     shift_top = 7 if kind in STATELESS else min(31, 62 - core.accumulator_bits)
-    requant_top = 62 - core.decay_bits if kind == NeuronKind.TABLE else 62
     registers = dict.fromkeys((name for name, _, _ in CORE_REGISTERS), 0) | {
         "kind": int(kind),
         "neurons": neurons,
         "i_shift": draw(st.one_of(st.just(0), number(0, shift_top, core.membrane_bits))),
-        "requant_shift": draw(st.one_of(st.integers(0, core.decay_bits), number(0, requant_top))),
+        "requant_shift": draw(st.one_of(st.integers(0, core.decay_bits), number(0, 62))),
         "reset_mode": mode,
         "reset_timing": timing,
         "compare": compare,
@@ -131,7 +129,9 @@ def lives(draw, core: CoreConfig, kind: NeuronKind, mode: int, timing: int, comp
         "random_seed": draw(number(0, (1 << 32) - 1)),
     }  # fmt: skip
     power = st.integers(0, core.membrane_bits - 2).map(lambda place: 1 << place)
-    decay = number(0, one, one // 2)
+    activates = kind in (NeuronKind.RELU, NeuronKind.TABLE)
+    factor_top = min(one, (1 << (62 - registers["requant_shift"])) - 1) if activates else one
+    decay = number(0, factor_top, one // 2)
     thresholds = column(power if several else number(-top, top))
     memories = {
         "v_threshold": thresholds,
@@ -403,28 +403,25 @@ def test_every_update_equals_the_simulators(kind):
     for name in CORES:
         for case in CASES:
             if case[0] == kind:
-                agreement(bench_of(name), case, seen, max_examples=4 if kind in SPIKING else 12)()
+                agreement(bench_of(name), case, seen, max_examples=3 if kind in SPIKING else 8)()
     assert {event for event in covered(kind) if not seen[event]} == set()
 
 
+# What a fault replaces in hw/cores/soma_update.py, and the comparison under which it shows.
 FAULTS = {
-    "GE is GT": ("exceeds", lambda value, threshold, or_equal: value > threshold),
-    "GT is GE": ("exceeds", lambda value, threshold, or_equal: value >= threshold),
-    "saturation wraps": ("saturate", lambda value, bits: value[:bits].as_signed()),
-    "no limit is seen": ("at_limit", lambda value: value.any() & ~value.any()),
+    "GE is GT": (Compare.GE, "exceeds", lambda value, threshold, or_equal: value > threshold),
+    "GT is GE": (Compare.GT, "exceeds", lambda value, threshold, or_equal: value >= threshold),
+    "saturation wraps": (Compare.GT, "saturate", lambda value, bits: value[:bits].as_signed()),
+    "no limit is seen": (Compare.GT, "at_limit", lambda value: value.any() & ~value.any()),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_seen(fault, monkeypatch):
-    name, function = FAULTS[fault]
+    comparing, name, function = FAULTS[fault]
     monkeypatch.setattr(soma_update_rtl, name, function)
+    case = (NeuronKind.LIF, ResetMode.VALUE, ResetTiming.NEXT, comparing)
     bench = Bench(CORES["narrow"])
-
-    def play():
-        for timing, comparing in product(ResetTiming, Compare):
-            case = (NeuronKind.LIF, ResetMode.VALUE, timing, comparing)
-            agreement(bench, case, Counter(), max_examples=50, phases=[Phase.generate])()
-
+    agree = agreement(bench, case, Counter(), max_examples=300, phases=[Phase.generate])
     with pytest.raises(AssertionError):
-        play()
+        agree()

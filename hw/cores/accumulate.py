@@ -15,18 +15,17 @@ __all__ = ["Accumulate"]
 class Accumulate(wiring.Component):
     """Add a value to a word of a memory, modulo ``2**width``, one read-modify-write a cycle, never waiting.
 
-    A word that the owner calls ``fresh`` counts as 0, whatever the memory holds; so nothing ever clears the memory.
-    The owner may let the sum be written to another place than the one that was read (held values are kept in two
-    versions); ``key`` then names the thing itself: of two adds in consecutive cycles with one key, the second
-    continues from the first, whose write it could not have read yet.
+    A word that the owner calls ``fresh`` counts as 0, whatever the memory holds; so nothing ever clears the memory. Of
+    two adds to one word in consecutive cycles the second continues from the first, whose write it could not read yet.
 
     Timing
     ------
     Latency 1: read in the cycle of ``add``, sum and write in the next, visible to adds from the one after that. ::
 
         cycle          0    1    2
-        add            A    B         # B has A's key: continues from A's sum
-        store               A    B
+        add            A    A         # the second continues from the first one's sum
+        fresh               A    A    # whatever it says of the second
+        store               A    A
 
     Parameters
     ----------
@@ -34,42 +33,36 @@ class Accumulate(wiring.Component):
         Bits of a word.
     depth
         Words.
-    key_bits
-        Width of ``key``.
 
     Members
     -------
-    add, key, read_at, value, fresh : In
-        An add; ``value`` is its low ``width`` bits.
-    write_at : In
-        Where the sum goes, one cycle after ``add``.
-    store, store_key, store_value : Out
+    add, place, value : In
+        Add ``value`` to the word ``place``.
+    fresh : In
+        One cycle after ``add``: the word counts as 0.
+    store, store_place, store_value : Out
         The write, in the cycle in which it happens; for owners that keep a second copy and valid bits.
     """
 
     add: Signal
-    key: Signal
-    read_at: Signal
+    place: Signal
     value: Signal
     fresh: Signal
-    write_at: Signal
     store: Signal
-    store_key: Signal
+    store_place: Signal
     store_value: Signal
 
-    def __init__(self, width: int, depth: int, key_bits: int) -> None:
+    def __init__(self, width: int, depth: int) -> None:
         self._width, self._depth = width, depth
-        address_bits = index_bits(depth)
+        place_bits = index_bits(depth)
         super().__init__(
             {
                 "add": In(1),
-                "key": In(key_bits),
-                "read_at": In(address_bits),
+                "place": In(place_bits),
                 "value": In(width),
                 "fresh": In(1),
-                "write_at": In(address_bits),
                 "store": Out(1),
-                "store_key": Out(key_bits),
+                "store_place": Out(place_bits),
                 "store_value": Out(width),
             }
         )
@@ -78,25 +71,22 @@ class Accumulate(wiring.Component):
         """Build the memory and the two stages."""
         m = Module()
         m.submodules.ram = ram = Ram(self._width, self._depth)
-        m.d.comb += [ram.r_en.eq(self.add), ram.r_addr.eq(self.read_at)]
-
-        value = Signal(self._width)
-        fresh, continues = Signal(), Signal()
-        last_value = Signal(self._width)
-        before = Signal(self._width)
+        value, before = Signal(self._width), Signal(self._width)
+        continues, last_value = Signal(), Signal(self._width)
         m.d.sync += [
             self.store.eq(self.add),
-            self.store_key.eq(self.key),
+            self.store_place.eq(self.place),
             value.eq(self.value),
-            fresh.eq(self.fresh),
-            continues.eq(self.store & (self.store_key == self.key)),
+            continues.eq(self.store & (self.store_place == self.place)),
             last_value.eq(self.store_value),
         ]
         m.d.comb += [
-            before.eq(Mux(continues, last_value, Mux(fresh, 0, ram.r_data))),
+            ram.r_en.eq(self.add),
+            ram.r_addr.eq(self.place),
+            before.eq(Mux(continues, last_value, Mux(self.fresh, 0, ram.r_data))),
             self.store_value.eq(before + value),
             ram.w_en.eq(self.store),
-            ram.w_addr.eq(self.write_at),
+            ram.w_addr.eq(self.store_place),
             ram.w_data.eq(self.store_value),
         ]
         return m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,13 +12,10 @@ from ...chip.packet import FlitKind, FlitLayout
 from ..memory import Ram
 from .accumulate import Accumulate
 from .layouts import flit_struct
+from .pick import CHUNK, chunks_of, encoded, lowest, picked, selected
 from .valid_ring import ValidRing
 
 __all__ = ["Axon"]
-
-_CHUNK = (
-    16  # axons among which the walk finds the lowest in one step; chunks are searched in a second
-)
 
 
 class Axon(wiring.Component):
@@ -26,21 +23,27 @@ class Axon(wiring.Component):
 
     The rules are those of docs/blocks/axon.md: a flit of kind AXON adds to the slot ``delay`` timesteps ahead, one of
     kind HOLD to the axon's held value; the walk of a timestep reads the sum of the slot's and the held value, as they
-    stood at the swap. The slot that is read is never written, so it needs no copy. Held values may arrive while the
-    walk reads them: each has two versions, and the first arrival after a swap writes to the one that is not read
-    (``held_bank``, ``held_written``).
+    stood at the swap.
 
-    Three copies of memory: one that arrivals add to, one for the slot and one for the held value of the axon at work.
+    Three memories: ``values`` that arrivals add to, and copies for the axon at work, of its slot and of its held value.
+    The slot that is read is never written. A held value may be, so its copy has two versions: the walk reads the one
+    that ``held_bank`` says, arrivals write the other and mark it ``held_written``; while no walk is on, the newer one
+    becomes the one to read.
+
+    The walk searches chunks of axons: ``next_chunk`` is found while the axons of the chunk before take their turns, one
+    a cycle. Behind the last chunk stands an end, behind it the first chunk again. While no walk is on, the first chunk
+    is searched for again and again, so that it is there when the swap comes.
 
     Timing
     ------
-    *Arrivals*: one a cycle, never waiting; three cycles from ``arrive`` to a value that a swap sees. *Walk*: an axon a
-    cycle, in ascending order; three stages from its turn to its value::
+    *Arrivals*: one a cycle, never waiting; the last one is in a cycle that lies 5 before the first axon's turn: the
+    trees of the barrier see to that. *Walk*: an axon a cycle, ascending, from the cycle after the swap on::
 
-        cycle           0      1      2         (of one axon)
-        step, more      1
-        axon                   a
-        value                         v
+        cycle           -1     0      1      2         (of one axon)
+        swap            1
+        more, step             1
+        axon                          a
+        value                                v
 
     Reset
     -----
@@ -51,19 +54,21 @@ class Axon(wiring.Component):
     arrive, arrival, slot : In
         A flit for this unit (kind AXON or HOLD), already registered; the current slot.
     swap, next_slot : In
-        The swap of slots: the walk's axons are taken from ``next_slot``, which is emptied.
+        The swap of slots; the walk's axons are taken from ``next_slot``, which is emptied.
     clear : In
         Start of a sample.
+    walking : In
+        A walk is on: from the cycle after its swap to the end of compute.
     is_signed : In
         Register ``axon_signed``.
-    restart : In
-        Walk from the first axon again; it is at turn in the next cycle.
+    more : Out
+        There is an axon at turn; else the walk's end is.
     step : In
         Take the axon at turn, if there is one.
-    more : Out
-        There is an axon at turn.
+    restart : In
+        At the end: walk from the first axon again; it is at turn in the next cycle.
     axon : Out
-        In the cycle after ``step``: which one it was.
+        One cycle after ``step``: which one it was.
     value : Out
         Two cycles after ``step``: its value.
     """
@@ -74,10 +79,11 @@ class Axon(wiring.Component):
     swap: Signal
     next_slot: Signal
     clear: Signal
+    walking: Signal
     is_signed: Signal
-    restart: Signal
-    step: Signal
     more: Signal
+    step: Signal
+    restart: Signal
     axon: Signal
     value: Signal
 
@@ -93,10 +99,11 @@ class Axon(wiring.Component):
                 "swap": In(1),
                 "next_slot": In(self._slot_bits),
                 "clear": In(1),
+                "walking": In(1),
                 "is_signed": In(1),
-                "restart": In(1),
-                "step": In(1),
                 "more": Out(1),
+                "step": In(1),
+                "restart": In(1),
                 "axon": Out(self._axon_bits),
                 "value": Out(signed(core.activation_bits + 1)),
             }
@@ -105,146 +112,159 @@ class Axon(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build arrivals, then the walk."""
         m = Module()
-        core, axon_bits = self._core, self._axon_bits
-        slots, bits = core.delay_slots, core.activation_bits
-        held_bank = Signal(core.axons)  # the version that the walk reads
+        core = self._core
+        held_bank = Signal(core.axons)  # the version that a walk reads
         held_written = Signal(core.axons)  # the other version is newer
-        held_active = Signal(core.axons)  # of the newest version
-        m.submodules.ring = ring = ValidRing(slots, core.axons)
-        # Words: slots in order, then the two versions of held values. The key names held values as one more slot.
-        m.submodules.values = values = Accumulate(
-            bits, (slots + 2) << axon_bits, index_bits(slots + 1) + axon_bits
+        held_active = Signal(core.axons)  # the newest version is not 0
+        m.submodules.ring = ring = ValidRing(core.delay_slots, core.axons)
+        m.submodules.slot_copy = slot_copy = Ram(
+            core.activation_bits, core.delay_slots << self._axon_bits
         )
-        m.submodules.slot_copy = slot_copy = Ram(bits, slots << axon_bits)
-        m.submodules.held_copy = held_copy = Ram(bits, 2 << axon_bits)
+        m.submodules.held_copy = held_copy = Ram(core.activation_bits, 2 << self._axon_bits)
+        self._arrivals(m, ring, slot_copy, held_copy, held_bank, held_written, held_active)
+        self._walk(m, ring, slot_copy, held_copy, held_bank, held_active)
+        return m
 
-        # Arrivals: the slot is known, look up and read.
+    def _arrivals(
+        self,
+        m: Module,
+        ring: ValidRing,
+        slot_copy: Ram,
+        held_copy: Ram,
+        held_bank: Signal,
+        held_written: Signal,
+        held_active: Signal,
+    ) -> None:
+        """Add what arrives: look it up and read in one cycle, write in the next."""
+        axon_bits, slots = self._axon_bits, self._core.delay_slots
+        bits = self._core.activation_bits
+        # Words of the slots in order, then the held values: these are kept as one slot more.
+        m.submodules.values = values = Accumulate(bits, (slots + 1) << axon_bits)
         target = Signal(axon_bits)
+        ahead, place_slot = Signal(range(2 * slots)), Signal(range(slots + 1))
         is_hold = Signal()
-        to_slot = Signal(range(2 * slots))
-        newest = Signal()
         m.d.comb += [
             target.eq(self.arrival.target),
             is_hold.eq(self.arrival.kind == FlitKind.HOLD),
-            to_slot.eq(_wrapped(self.slot + self.arrival.delay, slots)),
-            newest.eq((held_bank ^ held_written).bit_select(target, 1)),
-            ring.find_slot.eq(to_slot),
+            ahead.eq(self.slot + self.arrival.delay),
+            place_slot.eq(Mux(is_hold, slots, Mux(ahead >= slots, ahead - slots, ahead))),
+            ring.find_slot.eq(place_slot),
             ring.find_index.eq(target),
             values.add.eq(self.arrive),
             values.value.eq(self.arrival.payload[:bits]),
-            values.key.eq(Cat(target, Mux(is_hold, slots, to_slot))),
-            values.read_at.eq(Cat(target, Mux(is_hold, slots + newest, to_slot))),
-            values.fresh.eq(Mux(is_hold, ~held_active.bit_select(target, 1), ~ring.found)),
+            values.place.eq(Cat(target, place_slot)),
         ]
+        was_active = picked(m, [held_active], is_hold, target)
+        bank = picked(m, [held_bank], is_hold, target)
 
-        # One cycle later: the sum is written, to a slot or to the version that the walk does not read.
         stored_axon, stored_slot = Signal(axon_bits), Signal(range(slots + 1))
-        stored_hold, bank = Signal(), Signal()
-        one_hot = Signal(core.axons)
+        stores_hold, one_hot = Signal(), Signal(self._core.axons)
         m.d.comb += [
-            Cat(stored_axon, stored_slot).eq(values.store_key),
-            stored_hold.eq(stored_slot == slots),
-            bank.eq(~held_bank.bit_select(stored_axon, 1)),
-            values.write_at.eq(
-                Cat(stored_axon, Mux(stored_hold, slots + bank, stored_slot)),
-            ),
-            ring.insert.eq(values.store & ~stored_hold),
+            Cat(stored_axon, stored_slot).eq(values.store_place),
+            stores_hold.eq(values.store & (stored_slot == slots)),
+            values.fresh.eq(~Mux(stored_slot == slots, was_active, ring.found)),
+            ring.insert.eq(values.store & ~stores_hold),
             ring.insert_slot.eq(stored_slot),
             ring.insert_index.eq(stored_axon),
-            slot_copy.w_en.eq(values.store & ~stored_hold),
+            slot_copy.w_en.eq(values.store & ~stores_hold),
             slot_copy.w_addr.eq(Cat(stored_axon, stored_slot)),
             slot_copy.w_data.eq(values.store_value),
-            held_copy.w_en.eq(values.store & stored_hold),
-            held_copy.w_addr.eq(Cat(stored_axon, bank)),
+            held_copy.w_en.eq(stores_hold),
+            held_copy.w_addr.eq(Cat(stored_axon, ~bank)),
             held_copy.w_data.eq(values.store_value),
             one_hot.eq(1 << stored_axon),
         ]
-        with m.If(values.store & stored_hold):
-            m.d.sync += [
-                held_written.eq(held_written | one_hot),
-                held_active.eq(Mux(values.store_value == 0, held_active & ~one_hot, held_active | one_hot)),
-            ]  # fmt: skip
+        with m.If(stores_hold):
+            m.d.sync += held_written.eq(held_written | one_hot)
+            with m.If(values.store_value == 0):
+                m.d.sync += held_active.eq(held_active & ~one_hot)
+            with m.Else():
+                m.d.sync += held_active.eq(held_active | one_hot)
+        with m.If(~self.walking & ~self.arrive & ~values.store):
+            m.d.sync += [held_bank.eq(held_bank ^ held_written), held_written.eq(0)]
+        with m.If(self.clear):
+            m.d.sync += [held_active.eq(0), held_written.eq(0)]
 
-        # The swap: what the walk will read.
-        in_slot, in_held = Signal(core.axons), Signal(core.axons)
+    def _walk(
+        self,
+        m: Module,
+        ring: ValidRing,
+        slot_copy: Ram,
+        held_copy: Ram,
+        held_bank: Signal,
+        held_active: Signal,
+    ) -> None:
+        """Find the active axons, chunk by chunk, and their values."""
+        axons, bits = self._core.axons, self._core.activation_bits
+        in_slot, in_held = Signal(axons), Signal(axons)  # as of the swap
         m.d.comb += [
             ring.row_slot.eq(self.next_slot),
             ring.empty_row.eq(self.swap),
             ring.clear.eq(self.clear),
         ]
-        with m.If(self.swap):
-            m.d.sync += [
-                in_slot.eq(ring.row),
-                in_held.eq(held_active),
-                held_bank.eq(held_bank ^ held_written),
-                held_written.eq(0),
-            ]
-        with m.If(self.clear):
-            m.d.sync += [held_active.eq(0), held_written.eq(0)]
+        with m.If(~self.walking):
+            m.d.sync += [in_slot.eq(ring.row), in_held.eq(held_active)]
 
-        # The walk: the lowest chunk with an axon left, its lowest axon.
-        left = Signal(core.axons)
-        chunks = -(-core.axons // _CHUNK)
-        parts = [left[i * _CHUNK : (i + 1) * _CHUNK] for i in range(chunks)]
-        some, chunk = Signal(chunks), Signal(chunks)
-        chosen, lowest = Signal(_CHUNK), Signal(_CHUNK)
+        # The chunk after the one at work: a one-hot word, 0 for the end.
+        slot_chunks, held_chunks, bank_chunks = map(chunks_of, (in_slot, in_held, held_bank))
+        count = len(slot_chunks)
+        some, next_chunk, gone, passed = (Signal(count) for _ in range(4))
+        advance = Signal()
         m.d.comb += [
-            some.eq(Cat(part.any() for part in parts)),
-            chunk.eq(some & -some),
-            chosen.eq(_selected(parts, chunk)),
-            lowest.eq(chosen & -chosen),
-            self.more.eq(some.any()),
+            some.eq(Cat((a | b).any() for a, b in zip(slot_chunks, held_chunks, strict=True))),
+            passed.eq(Mux(next_chunk.any(), gone | next_chunk, 0)),  # behind the end all come again
         ]
-        with m.If(self.swap):
-            m.d.sync += left.eq(ring.row | held_active)
-        with m.Elif(self.restart):
-            m.d.sync += left.eq(in_slot | in_held)
-        with m.Elif(self.step):
-            m.d.sync += Cat(parts).eq(
-                Cat(part & ~Mux(chunk[i], lowest[: len(part)], 0) for i, part in enumerate(parts))
+        with m.If(advance):
+            m.d.sync += [gone.eq(passed), next_chunk.eq(lowest(some & ~passed))]
+        with m.Elif(~self.walking):
+            m.d.sync += [gone.eq(0), next_chunk.eq(lowest(some))]
+
+        # The chunk at work.
+        left, of_slot, of_held, of_bank = (Signal(CHUNK) for _ in range(4))
+        chunk = Signal(index_bits(count))
+        turn, after = Signal(CHUNK), Signal(CHUNK)
+        m.d.comb += [
+            turn.eq(lowest(left)),
+            after.eq(left & ~turn),
+            self.more.eq(left.any()),
+            advance.eq(Mux(self.more, self.step & (after == 0), self.restart) | self.swap),
+        ]
+        with m.If(advance):
+            slot_part, held_part = (
+                selected(slot_chunks, next_chunk),
+                selected(held_chunks, next_chunk),
             )
+            m.d.sync += [
+                left.eq(slot_part | held_part),
+                of_slot.eq(slot_part),
+                of_held.eq(held_part),
+                of_bank.eq(selected(bank_chunks, next_chunk)),
+                chunk.eq(encoded(next_chunk, count)),
+            ]
+        with m.Elif(self.step):
+            m.d.sync += left.eq(after)
 
         # One cycle later: its number, and where its values are.
-        at_chunk, at_axon = Signal(chunks), Signal(_CHUNK)
-        reads_slot, reads_held = Signal(), Signal()
-        m.d.sync += [at_chunk.eq(chunk), at_axon.eq(lowest)]
+        reads_slot, reads_held, bank = Signal(), Signal(), Signal()
+        number = Signal(CHUNK.bit_length() - 1 + len(chunk))
+        m.d.sync += [
+            number.eq(Cat(encoded(turn, CHUNK), chunk)),
+            reads_slot.eq((of_slot & turn).any()),
+            reads_held.eq((of_held & turn).any()),
+            bank.eq((of_bank & turn).any()),
+        ]
         m.d.comb += [
-            self.axon.eq(_encoded(at_axon, _CHUNK) + (_encoded(at_chunk, chunks) * _CHUNK)),
+            self.axon.eq(number),
             slot_copy.r_en.eq(1),
             slot_copy.r_addr.eq(Cat(self.axon, self.slot)),
             held_copy.r_en.eq(1),
-            held_copy.r_addr.eq(Cat(self.axon, held_bank.bit_select(self.axon, 1))),
-        ]
-        m.d.sync += [
-            reads_slot.eq(in_slot.bit_select(self.axon, 1)),
-            reads_held.eq(in_held.bit_select(self.axon, 1)),
+            held_copy.r_addr.eq(Cat(self.axon, bank)),
         ]
 
         # Two cycles later: the value.
-        total = Signal(bits)
+        slot_counts, held_counts, total = Signal(), Signal(), Signal(bits)
+        m.d.sync += [slot_counts.eq(reads_slot), held_counts.eq(reads_held)]
         m.d.comb += [
-            total.eq(Mux(reads_slot, slot_copy.r_data, 0) + Mux(reads_held, held_copy.r_data, 0)),
+            total.eq(Mux(slot_counts, slot_copy.r_data, 0) + Mux(held_counts, held_copy.r_data, 0)),
             self.value.eq(Cat(total, total[-1] & self.is_signed)),
         ]
-        return m
-
-
-def _wrapped(slot: Value, slots: int) -> Value:
-    """Return a sum of two slots modulo their number."""
-    return Mux(slot >= slots, slot - slots, slot)
-
-
-def _selected(parts: list[Value], one_hot: Value) -> Value:
-    """Return the part that a one-hot word chooses, 0 if none."""
-    result: Value = Const(0)
-    for i, part in enumerate(parts):
-        result = result | Mux(one_hot[i], part, 0)
-    return result
-
-
-def _encoded(one_hot: Value, count: int) -> Value:
-    """Return the index of the bit that is set, 0 if none is."""
-    return Cat(
-        Cat(one_hot[i] for i in range(count) if (i >> place) & 1).any()
-        for place in range(index_bits(count))
-    )

@@ -26,8 +26,7 @@ class Barrier(wiring.Component):
 
     Timing
     ------
-    *Latency*: ``tree_stages = ceil(log4(core_count))`` cycles each way, here called ``T``; with one core both ways are
-    wires. *Throughput*: a command and an answer every cycle.
+    *Latency*: ``tree_stages`` cycles each way, here called ``T``. *Throughput*: a command and an answer every cycle.
 
     With T = 2::
 

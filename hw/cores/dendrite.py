@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from itertools import pairwise
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +16,7 @@ from .accumulate import Accumulate
 from .layouts import flit_struct
 from .pipeline import delayed
 from .synapse import weight_lanes
-from .valid_ring import ValidRing
+from .valid_bits import ValidBits
 
 __all__ = ["Dendrite"]
 
@@ -25,6 +27,9 @@ class Dendrite(wiring.Component):
     One accumulator a lane, modulo ``2**accumulator_bits``. When the walk of a group ends its accumulators are copied to
     a shift register, which the soma empties while the lanes work on the next group. The value 1, a spike, needs no
     multiplier: the weight goes round it, and its operands stay as they were.
+
+    Lanes that only narrow weights use are narrow, too: their sums are exact in fewer bits. Those of 2-bit weights have
+    no multiplier but select among -2, -1, 0 and 1 times the value.
 
     Timing
     ------
@@ -43,20 +48,17 @@ class Dendrite(wiring.Component):
 
     Reset
     -----
-    ``clear`` (the start of a sample) empties the incoming sums. Accumulators need none: the first axon of a group
-    overwrites them, and an empty group hands on 0.
+    ``clear`` (the start of a sample) empties the incoming sums. Accumulators are 0 at power-up and after each copy.
 
     Members
     -------
     valid, weights, value : In
         An axon's row of weights and its value.
-    first : In
-        With ``valid``: the group's first axon.
-    ends, empty : In
-        One cycle after the last axon's ``valid``: the group ends; it had no axon.
+    ends : In
+        One cycle after the last axon's ``valid``, instead of another: the group ends.
     multiplies : Out
         One cycle after ``valid``: the value was not 1.
-    fetch, fetch_neuron : In
+    fetch_neuron : In
         The neuron whose sum is taken 4 cycles later.
     take : In
         The sum at the head is taken.
@@ -73,11 +75,8 @@ class Dendrite(wiring.Component):
     valid: Signal
     weights: data.View
     value: Signal
-    first: Signal
     ends: Signal
-    empty: Signal
     multiplies: Signal
-    fetch: Signal
     fetch_neuron: Signal
     take: Signal
     total: Signal
@@ -95,11 +94,8 @@ class Dendrite(wiring.Component):
                 "valid": In(1),
                 "weights": In(weight_lanes(memories)),
                 "value": In(signed(core.activation_bits + 1)),
-                "first": In(1),
                 "ends": In(1),
-                "empty": In(1),
                 "multiplies": Out(1),
-                "fetch": In(1),
                 "fetch_neuron": In(memories.neuron_bits),
                 "take": In(1),
                 "total": Out(signed(core.accumulator_bits)),
@@ -114,95 +110,101 @@ class Dendrite(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the lanes, the shift register and the incoming sums."""
         m = Module()
-        heads = self._lanes(m)
-        incoming = self._incoming(m)
+        accumulators = self._lanes(m)
+        heads = [Signal.like(a, name=f"head_{lane}") for lane, a in enumerate(accumulators)]
         with m.If(self.take):
-            m.d.sync += Cat(heads).eq(Cat(*heads[1:], heads[-1]))
-        self._hand_over(m, heads)
-        m.d.sync += self.total.eq(heads[0] + incoming)
+            for head, behind in pairwise(heads):
+                m.d.sync += head.eq(behind)
+        with m.If(delayed(m, self.ends, self._core.pipeline_stages - 2)):
+            for head, accumulator in zip(heads, accumulators, strict=True):
+                m.d.sync += [head.eq(accumulator), accumulator.eq(0)]
+        m.d.sync += self.total.eq(heads[0] + self._incoming(m))
         return m
 
     def _lanes(self, m: Module) -> list[Signal]:
-        """Build operands, products and accumulators; return the shift register."""
-        core, lanes = self._core, range(self._memories.most_lanes)
-        weights = [self.weights[f"lane_{lane}"] for lane in lanes]
-        is_one = Signal()
-        m.d.comb += is_one.eq(self.value == 1)
-        m.d.sync += self.multiplies.eq(self.valid & ~is_one)
-
-        # Operands, then product: the multiplier's registers move only when it works.
-        valid = delayed(m, self.valid, 1)
-        first = delayed(m, self.first, 1)
+        """Build operands, products and accumulators; return the accumulators."""
+        core = self._core
+        is_one, works = Signal(), Signal()
+        m.d.comb += [is_one.eq(self.value == 1), works.eq(self.valid & ~is_one)]
+        m.d.sync += self.multiplies.eq(works)
         value = Signal.like(self.value)
-        with m.If(self.valid & ~is_one):
+        with m.If(works):
             m.d.sync += value.eq(self.value)
         extra = core.pipeline_stages - 4
-        adds = delayed(m, valid, 1 + extra)
-        starts = delayed(m, first, 1 + extra)
-        bypass = delayed(m, ~self.multiplies, 1 + extra)
-        self._accumulators = [
-            Signal(signed(core.accumulator_bits), name=f"accumulator_{lane}") for lane in lanes
-        ]
-        for lane, weight in zip(lanes, weights, strict=True):
-            operand = Signal(weight.shape(), name=f"operand_{lane}")
-            spike = Signal(weight.shape(), name=f"spike_{lane}")
-            with m.If(self.valid & ~is_one):
-                m.d.sync += operand.eq(weight)
-            m.d.sync += spike.eq(weight)
-            product = Signal(signed(len(weight) + len(value)), name=f"product_{lane}")
-            m.d.sync += product.eq(operand * value)
-            addend = Mux(bypass, delayed(m, spike, 1 + extra), delayed(m, product, extra))
-            accumulator = self._accumulators[lane]
+        adds = delayed(m, self.valid, 2 + extra)
+        passes = delayed(m, is_one, 2 + extra)
+        terms = index_bits(core.axons) - 1  # a product has a bit to spare
+        accumulators = []
+        for lane in range(self._memories.most_lanes):
+            weight = self.weights[f"lane_{lane}"]
+            bits = min(core.accumulator_bits, len(weight) + len(value) + terms)
+            accumulator = Signal(signed(bits), name=f"accumulator_{lane}")
+            if len(weight) <= 2:
+                addend, carry = _selected_product(m, weight, self.value, 1 + extra)
+            else:
+                operand = Signal(weight.shape(), name=f"operand_{lane}")
+                product = Signal(signed(len(weight) + len(value)), name=f"product_{lane}")
+                with m.If(works):
+                    m.d.sync += operand.eq(weight)
+                m.d.sync += product.eq(operand * value)
+                addend = Mux(passes, delayed(m, weight, 2 + extra), delayed(m, product, extra))
+                carry = Const(0)
+            # A bit below the lowest brings the carry in: one adder.
+            total = (Cat(carry, accumulator).as_signed() + Cat(carry, addend).as_signed())[1:]
             with m.If(adds):
-                m.d.sync += accumulator.eq(Mux(starts, 0, accumulator) + addend)
-        return [Signal(signed(core.accumulator_bits), name=f"head_{lane}") for lane in lanes]
-
-    def _hand_over(self, m: Module, heads: list[Signal]) -> None:
-        """Copy the accumulators to the shift register when a group ends."""
-        delay = self._core.pipeline_stages - 2
-        ends, empty = delayed(m, self.ends, delay), delayed(m, self.empty, delay)
-        with m.If(ends):
-            for head, accumulator in zip(heads, self._accumulators, strict=True):
-                m.d.sync += head.eq(Mux(empty, 0, accumulator))
+                m.d.sync += accumulator.eq(total)
+            accumulators.append(accumulator)
+        return accumulators
 
     def _incoming(self, m: Module) -> Value:
         """Build the ring of incoming sums; return the sum for the neuron at the head."""
         core, neuron_bits = self._core, self._memories.neuron_bits
         slots = core.delay_slots
-        m.submodules.ring = ring = ValidRing(slots, core.neurons)
-        m.submodules.sums = sums = Accumulate(
-            core.accumulator_bits, slots << neuron_bits, index_bits(slots) + neuron_bits
-        )
+        m.submodules.valid_bits = bits = ValidBits(slots, core.neurons)
+        m.submodules.sums = sums = Accumulate(core.accumulator_bits, slots << neuron_bits)
         m.submodules.copy = copy = Ram(core.accumulator_bits, slots << neuron_bits)
         ahead = Signal(range(2 * slots))
-        to_slot = Signal(range(slots))
-        target = Signal(neuron_bits)
+        to_slot, target = Signal(range(slots)), Signal(neuron_bits)
         stored_neuron, stored_slot = Signal(neuron_bits), Signal(range(slots))
         m.d.comb += [
             ahead.eq(self.slot + self.arrival.delay),
             to_slot.eq(Mux(ahead >= slots, ahead - slots, ahead)),
             target.eq(self.arrival.target),
-            ring.find_slot.eq(to_slot),
-            ring.find_index.eq(target),
+            bits.find_slot.eq(to_slot),
+            bits.find_index.eq(target),
             sums.add.eq(self.arrive),
-            sums.key.eq(Cat(target, to_slot)),
-            sums.read_at.eq(sums.key),
+            sums.place.eq(Cat(target, to_slot)),
             sums.value.eq(self.arrival.payload[: core.accumulator_bits]),
-            sums.fresh.eq(~ring.found),
-            sums.write_at.eq(sums.store_key),
-            Cat(stored_neuron, stored_slot).eq(sums.store_key),
-            ring.insert.eq(sums.store),
-            ring.insert_slot.eq(stored_slot),
-            ring.insert_index.eq(stored_neuron),
+            sums.fresh.eq(~bits.found),
+            Cat(stored_neuron, stored_slot).eq(sums.store_place),
+            bits.insert.eq(sums.store),
+            bits.insert_slot.eq(stored_slot),
+            bits.insert_index.eq(stored_neuron),
             copy.w_en.eq(sums.store),
-            copy.w_addr.eq(sums.store_key),
+            copy.w_addr.eq(sums.store_place),
             copy.w_data.eq(sums.store_value),
             # The slot that the timestep reads stays whole until the next swap.
-            ring.row_slot.eq(self.slot),
-            ring.empty_row.eq(self.swap),
-            ring.clear.eq(self.clear),
+            bits.empty.eq(self.swap),
+            bits.empty_slot.eq(self.slot),
+            bits.clear.eq(self.clear),
+            bits.see_slot.eq(self.slot),
+            bits.see_index.eq(self.fetch_neuron),
             copy.r_en.eq(1),
             copy.r_addr.eq(Cat(self.fetch_neuron, self.slot)),
         ]
-        reads = delayed(m, ring.row.bit_select(self.fetch_neuron, 1), 1)
-        return delayed(m, Mux(reads, copy.r_data, 0), 3)
+        return delayed(m, Mux(bits.seen, copy.r_data, 0), 3)
+
+
+def _selected_product(m: Module, weight: Value, value: Value, cycles: int) -> tuple[Value, Value]:
+    """Return a 2-bit weight's product without multiplier: its ones' complement, and the carry that makes it exact.
+
+    A register later than ``weight`` and ``value``, and ``cycles`` more.
+    """
+    shape = signed(len(value) + 1)
+    product, is_negative = Signal(shape), Signal()
+    magnitude = Mux(weight[0], value, 0)
+    m.d.sync += [
+        product.eq(Mux(weight[1], ~Mux(weight[0], value, value << 1), magnitude)),
+        is_negative.eq(weight[1]),
+    ]
+    return delayed(m, product, cycles), delayed(m, is_negative, cycles)

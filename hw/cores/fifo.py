@@ -17,11 +17,11 @@ class Fifo(wiring.Component):
     As ``fifo_push`` and ``fifo_pop`` of ``sim/cores/router.py``. Room is counted at the start of a cycle: a full FIFO
     that gives a word in a cycle takes none in the same cycle. So with depth 1 a stream moves every other cycle.
 
-    Hardware holds the oldest word in a register (the head). Behind it stands a ring of ``depth`` words, which is a memory
-    with an asynchronous read port: LUT RAM on an FPGA. Each word takes a place of the ring, even one that
-    goes to the head at once, so that ``w_place`` moves with each word that enters and ``r_place``, the place behind the
-    head's, with each that leaves. The head loads from the ring if a word waits there, else from the input. A place is
-    never read for the head in the cycle in which it is written: then no word waits. Depth 1 has no ring.
+    Hardware holds the oldest word in a register (the head). Behind it stands a ring of ``depth`` words, a memory with
+    an asynchronous read port: LUT RAM on an FPGA. Each word takes a place of the ring, even one that goes to the head
+    at once, so that ``w_place`` moves with each word that enters, and ``r_place``, which is one behind the head's
+    place, with each that leaves. The head loads from the ring if a word waits there, else from the input. No place is
+    read for the head in the cycle in which it is written: then no word waits. Depth 1 has no ring.
 
     Timing
     ------

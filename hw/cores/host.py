@@ -37,18 +37,18 @@ class HostPort(wiring.Component):
     Timing
     ------
     Cycle 0 of a timestep is the one in which ``start`` is high. *Latency*: the first flits ask in cycle
-    ``host_start_cycles = tree_stages + 1``; an output's beat comes 3 cycles after its flit at the earliest.
+    ``host_start_cycles = tree_stages + 1``; an output's beat comes 4 cycles after its flit at the earliest.
     *Throughput*: a flit a cycle and port, a beat a cycle and direction. *Back-pressure*: a column takes flits while
     its queue is not full, see ``host_waits``; a queue that is full holds up the frames of the host.
 
     A timestep of one flit, ``tree_stages`` = 1, quiet in cycle 4::
 
-        cycle            0    1    2    3    4    5    0'   1'   2'   3'
-        start            1    0    0    0    0    0    1    -    -    -
-        flit_out_0       -    -    f    -    -    -    -    -    -    -
-        flit_in_0        -    -    -    f    -    -    -    -    -    -
-        all_quiet        -    -    -    -    -    1    -    -    -    -
-        m_axis           -    -    -    -    -    -    f    E    E    E     # output, STEP_END
+        cycle            0    1    2    3    4    5    0'   1'   2'   3'   4'
+        start            1    0    0    0    0    0    1    -    -    -    -
+        flit_out_0       -    -    f    -    -    -    -    -    -    -    -
+        flit_in_0        -    -    -    f    -    -    -    -    -    -    -
+        all_quiet        -    -    -    -    -    1    -    -    -    -    -
+        m_axis           -    -    -    -    -    -    -    f    E    E    E     # output, STEP_END
 
     Reset
     -----

@@ -33,16 +33,16 @@ class HostDecoder(wiring.Component):
 
     Timing
     ------
-    *Latency*: a header takes 2 cycles; then a beat a cycle passes. *Throughput*: a frame at a time. *Back-pressure*:
+    *Latency*: a header takes 3 cycles; then a beat a cycle passes. *Throughput*: a frame at a time. *Back-pressure*:
     a FLITS frame waits for room in its port's queue and holds up all frames behind it, as does a SAMPLE or a STEP
     that waits for a place among the commands, and a READ until it is answered.
 
     FLITS with two flits::
 
-        cycle          0    1    2    3    4
-        beats          H    f0   f0   f1   H'
-        beats.ready    1    0    1    1    1
-        flit           -    -    f0   f1   -
+        cycle          0    1    2    3    4    5
+        beats          H    f0   f0   f0   f1   H'
+        beats.ready    1    0    0    1    1    1
+        flit           -    -    -    f0   f1   -
 
     Reset
     -----
@@ -117,6 +117,8 @@ class HostDecoder(wiring.Component):
                 with m.If(beats.valid):
                     m.next = "Judge"
             with m.State("Judge"):
+                m.next = "Judged"
+            with m.State("Judged"):
                 _go_by_judgement(frame, error)
             with m.State("Skip"):
                 m.d.comb += beats.ready.eq(1)

@@ -27,7 +27,11 @@ class HostJudge(wiring.Component):
 
     Timing
     ------
-    Combinational: a comparison of ranges behind a table look-up.
+    *Latency*: 1 cycle, that of a table look-up, an addition and a comparison. What is judged must hold for it.
+
+    Reset
+    -----
+    No error; it does not matter.
 
     Parameters
     ----------
@@ -45,7 +49,7 @@ class HostJudge(wiring.Component):
     owed : In(OWED_BITS)
         Flits that the port still waits for, should the frame be FLITS.
     error : Out(ERROR_BITS)
-        0, or the bit of the error.
+        0, or the bit of the error in what was there a cycle ago.
     """
 
     header: data.View
@@ -75,6 +79,7 @@ class HostJudge(wiring.Component):
         """Build the ranges, then the rules of each opcode."""
         m = Module()
         header, is_last = self.header, self.is_last
+        m.d.sync += self.error.eq(0)
         layouts = self.link.memories.layouts
         rows = Signal(range(max(layout.rows for layout in layouts.values()) + 1))
         is_writable, is_readable, is_within = Signal(), Signal(), Signal()
@@ -119,7 +124,7 @@ class HostJudge(wiring.Component):
                     # Later assignments win, so the last rule comes first.
                     for applies, error in reversed(tests):
                         with m.If(applies):
-                            m.d.comb += self.error.eq(error)
+                            m.d.sync += self.error.eq(error)
             with m.Default():
-                m.d.comb += self.error.eq(HostError.BAD_OP)
+                m.d.sync += self.error.eq(HostError.BAD_OP)
         return m

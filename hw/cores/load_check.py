@@ -23,8 +23,9 @@ class LoadCheck(wiring.Component):
 
     Timing
     ------
-    All outputs but ``is_good`` are registers; ``is_good`` belongs to the cycle of ``commit``. A CRC absorbs a beat a
-    cycle: one XOR of some 50 inputs per bit.
+    All outputs but ``is_good`` are registers; ``is_good`` belongs to the cycle of ``commit``. A beat a cycle is
+    absorbed, a cycle later: at least two cycles lie between ``absorb`` and ``commit``, which a frame's header takes
+    anyway.
 
     Reset
     -----
@@ -85,14 +86,17 @@ class LoadCheck(wiring.Component):
         m = Module()
         crc = Signal(STATE_BITS)
         is_spoiled = Signal()
-        inputs = Cat(crc, self.data)
+        data = Signal.like(self.data)
+        absorbs = Signal()
+        m.d.sync += [data.eq(self.data), absorbs.eq(self.absorb)]
+        inputs = Cat(crc, data)
         masks = [
             sum((column >> bit & 1) << place for place, column in enumerate(matrix(len(self.data))))
             for bit in range(STATE_BITS)
         ]
         absorbed = Cat((inputs & mask).xor() for mask in masks)
         m.d.comb += self.is_good.eq((self.data == crc) & ~is_spoiled)
-        with m.If(self.absorb):
+        with m.If(absorbs):
             m.d.sync += crc.eq(absorbed)
         with m.If(self.spoil):
             m.d.sync += is_spoiled.eq(1)

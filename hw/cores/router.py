@@ -15,7 +15,7 @@ from .arbiter import Arbiter
 from .fifo import Fifo
 from .layouts import flit_struct
 
-__all__ = ["TURNS", "Decoder", "Router"]
+__all__ = ["INPUTS", "TURNS", "Decoder", "Router"]
 
 # Input -> outputs that its flits may ask for. X comes before Y and nothing turns back, so a flit that came in the Y
 # direction goes on or leaves. Both are in the order of PORTS.
@@ -26,6 +26,9 @@ TURNS: dict[str, tuple[str, ...]] = {
     "south": ("local", "north"),
     "west": ("local", "north", "east", "south"),
 }
+
+# Output -> inputs that may ask for it.
+INPUTS = {output: [port for port in PORTS if output in TURNS[port]] for output in PORTS}
 
 
 class Decoder(wiring.Component):
@@ -176,6 +179,7 @@ class Router(wiring.Component):
             )
             for port, outputs in TURNS.items()
         }
+        self.arbiters = {output: Arbiter(len(inputs)) for output, inputs in INPUTS.items()}
         flits = stream.Signature(unsigned(self.layout.bits))
         super().__init__(
             {f"{port}_in": In(flits) for port in PORTS}
@@ -206,8 +210,8 @@ class Router(wiring.Component):
                 asks[port, output] = fifo.o.payload[bits + n]  # a flag: 0 without a flit
 
         for output in PORTS:
-            inputs = [port for port in PORTS if output in TURNS[port]]
-            m.submodules[f"{output}_arbiter"] = arbiter = Arbiter(len(inputs))
+            inputs = INPUTS[output]
+            m.submodules[f"{output}_arbiter"] = arbiter = self.arbiters[output]
             link = self.link(output, "out")
             m.d.comb += [
                 arbiter.asks.eq(Cat(asks[port, output] for port in inputs)),

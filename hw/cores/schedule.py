@@ -57,10 +57,8 @@ class Schedule(wiring.Component):
         The walk has an axon at turn.
     step, restart : Out
         Take it; walk again for the next group.
-    first : Out
-        With ``step``: it is the group's first.
-    ends, empty : Out
-        The group's end; it had no axon.
+    ends : Out
+        The group's end.
     group, used_lanes : Out
         The group at work, and how many of its lanes have a neuron in use.
     fetch, fetch_neuron, take : Out
@@ -82,9 +80,7 @@ class Schedule(wiring.Component):
     more: Signal
     step: Signal
     restart: Signal
-    first: Signal
     ends: Signal
-    empty: Signal
     group: Signal
     used_lanes: Signal
     fetch: Signal
@@ -111,9 +107,7 @@ class Schedule(wiring.Component):
                 "more": In(1),
                 "step": Out(1),
                 "restart": Out(1),
-                "first": Out(1),
                 "ends": Out(1),
-                "empty": Out(1),
                 "group": Out(range(max(memories.weight_groups, 2))),
                 "used_lanes": Out(range(memories.most_lanes + 1)),
                 "fetch": Out(1),
@@ -172,7 +166,7 @@ class Schedule(wiring.Component):
         base = Signal(range(self._config.core.neurons + self._memories.most_lanes + 1))
         age = Signal(range(self._memories.most_lanes + 1))  # cycles of this group, up to lanes - 1
         walking = Signal()  # in a group
-        ended, started = Signal(), Signal()  # the group's walk has ended, has had an axon
+        ended = Signal()  # the group's walk has
         is_last, is_over = Signal(), Signal()
         remaining = Signal.like(base)
         m.d.comb += [
@@ -180,24 +174,19 @@ class Schedule(wiring.Component):
             is_last.eq(remaining <= lanes),
             self.used_lanes.eq(Mux(is_last, remaining, lanes)),
             self.step.eq(walking & self.more),
-            self.first.eq(~started),
             self.ends.eq(walking & ~self.more & ~ended),
-            self.empty.eq(~started),
             is_over.eq(walking & ~self.more & (age == lanes - 1)),
             self.restart.eq(is_over),
         ]
         with m.If(walking):
             with m.If(age != lanes - 1):
                 m.d.sync += age.eq(age + 1)
-            with m.If(self.step):
-                m.d.sync += started.eq(1)
             with m.If(self.ends):
                 m.d.sync += ended.eq(1)
         with m.If(is_over):
             m.d.sync += [
                 age.eq(0),
                 ended.eq(0),
-                started.eq(0),
                 base.eq(base + lanes),
                 self.group.eq(self.group + 1),
                 walking.eq(~is_last),
@@ -206,7 +195,6 @@ class Schedule(wiring.Component):
             m.d.sync += [
                 age.eq(0),
                 ended.eq(0),
-                started.eq(0),
                 base.eq(0),
                 self.group.eq(0),
                 walking.eq(1),

@@ -166,10 +166,9 @@ def membrane(m: Module, pipe: Pipeline, settings: Settings) -> None:
     u = saturate(named(m, "u_sum", decayed + s.net), bits)
     wiped = s.delayed & settings.resets_to(ResetMode.WIPE)
     thresholds = named(m, "thresholds", settings.registers.max_output << s.log2)
-    unreachable = thresholds[
-        bits - 1 :
-    ].any()  # for any membrane; its lower bits do not matter then
-    most = Cat(thresholds[: bits - 1], unreachable, Const(0, 1)).as_signed()
+    # Where this bit is set no membrane reaches it, whatever the lower ones are.
+    beyond = thresholds[bits - 1 :].any()
+    most = Cat(thresholds[: bits - 1], beyond, Const(0, 1)).as_signed()
     s.put(
         u=Mux(wiped, 0, u),
         most=Mux(settings.several, most, s.threshold),

@@ -1,4 +1,4 @@
-"""Valid bits of a ring of slots: which words of each slot have been written since the slot was emptied."""
+"""Valid bits of a ring of slots, in whole rows: which words of each slot have been written since it was emptied."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...chip.memory_map import index_bits
+from .pick import picked
 
 __all__ = ["ValidRing"]
 
 
 class ValidRing(wiring.Component):
-    """``slots`` rows of ``size`` bits: set one a cycle, look one up, read a row, empty a row or all of them at once.
+    """``slots`` rows of ``size`` bits: set one and look one up a cycle; read a row; empty a row, or all, at once.
 
-    Registers, since rows are emptied in one cycle: a memory could not. An index beyond ``size`` sets nothing.
+    Registers, since whole rows are read; where none are, `ValidBits` needs less. An index beyond ``size`` sets nothing.
 
     Timing
     ------
-    Look-ups are combinational; what is set or emptied in a cycle shows in the next. Setting a bit of a row that is
-    emptied in the same cycle leaves it empty: users never do both.
+    ``found`` is a bit as it was one cycle before, ``row`` is combinational. What is set or emptied in a cycle shows in
+    the next. A row must not be emptied in the cycle in which a bit of it is set.
 
     Parameters
     ----------
@@ -53,21 +54,14 @@ class ValidRing(wiring.Component):
 
     def __init__(self, slots: int, size: int) -> None:
         self._slots, self._size = slots, size
-        slot, index = index_bits(slots), index_bits(size)
+        slot, index = In(index_bits(slots)), In(index_bits(size))
         super().__init__(
             {
-                "insert": In(1),
-                "insert_slot": In(slot),
-                "insert_index": In(index),
-                "find_slot": In(slot),
-                "find_index": In(index),
-                "found": Out(1),
-                "row_slot": In(slot),
-                "row": Out(size),
-                "empty_row": In(1),
-                "clear": In(1),
+                "insert": In(1), "insert_slot": slot, "insert_index": index,
+                "find_slot": slot, "find_index": index, "found": Out(1),
+                "row_slot": slot, "row": Out(size), "empty_row": In(1), "clear": In(1),
             }
-        )
+        )  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         """Build the rows, a decoder that they share, and the look-ups."""
@@ -76,14 +70,12 @@ class ValidRing(wiring.Component):
         mask = Signal(self._size)
         m.d.comb += mask.eq(Const(1, self._size) << self.insert_index)
         for slot, row in enumerate(rows):
+            with m.If(self.insert & (self.insert_slot == slot)):
+                m.d.sync += row.eq(row | mask)
             with m.If(self.clear | (self.empty_row & (self.row_slot == slot))):
                 m.d.sync += row.eq(0)
-            with m.Elif(self.insert & (self.insert_slot == slot)):
-                m.d.sync += row.eq(row | mask)
-        looked_up = Signal(self._size)
         m.d.comb += [
-            looked_up.eq(Array(rows)[self.find_slot]),
-            self.found.eq(looked_up.bit_select(self.find_index, 1)),
+            self.found.eq(picked(m, rows, self.find_slot, self.find_index)),
             self.row.eq(Array(rows)[self.row_slot]),
         ]
         return m

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,20 +74,19 @@ def run_bench(
             ),
             encoding="utf-8",
         )
-        try:
+        # Of a simulation that fails the runner tells less than the answer, or than its absence and the log.
+        with contextlib.suppress(SystemExit, RuntimeError):
             get_runner("verilator").test(
                 test_module=f"{__package__}.inside",
                 hdl_toplevel=top,
                 hdl_toplevel_lang="verilog",
                 build_dir=program.parent,
                 test_dir=folder,
-                results_xml="results.xml",
+                results_xml=str(folder / "results.xml"),
                 seed=seed,
                 extra_env={ORDER_VARIABLE: str(order)},
                 log_file=log,
             )
-        except (SystemExit, RuntimeError):
-            pass  # the answer, or its absence, tells more
         said = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         if not answer.is_file():
             raise CosimError(f"the simulation under cocotb gave no answer:\n{said[-3000:]}")

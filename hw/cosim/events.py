@@ -58,12 +58,11 @@ def read_events(lines: Iterable[str], columns: int) -> dict[str, Events]:
         place = _TILE.search(found[1]) if found else None
         if found is None or place is None:
             raise CosimError(f"this is no event of a tile: {line.strip()!r}")
-        try:
-            data = int(found[5], 16)
-        except ValueError:
-            raise CosimError(f"this event has undefined bits: {line.strip()!r}") from None
+        if re.search("[xXzZ]", found[5]):
+            raise CosimError(f"this event has undefined bits: {line.strip()!r}")
         tile = int(place[2]) * columns + int(place[1])
-        rows.setdefault(found[2], []).append((tile, int(found[3]), int(found[4]), data))
+        when = int(found[3]), int(found[4])
+        rows.setdefault(found[2], []).append((tile, *when, int(found[5], 16)))
     return {name: _events(row) for name, row in rows.items()}
 
 

@@ -279,7 +279,8 @@ int take_output(VerilatedContext& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    VerilatedContext context;
+    // The one that models of blocks compiled apart see, too.
+    VerilatedContext& context = *Verilated::defaultContextp();
     context.commandArgs(argc, argv);
     Bench bench{context, take_output(context)};
     bench.serve();

@@ -32,8 +32,12 @@ class AxiTransport:
 
     def __init__(self, dut: Any, seed: int, pause_rate: float, most_cycles: int) -> None:
         self._most_cycles = most_cycles
-        self._source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst, byte_lanes=1)
-        self._sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst, byte_lanes=1)
+        self._source = AxiStreamSource(
+            AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst, byte_lanes=1
+        )
+        self._sink = AxiStreamSink(
+            AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst, byte_lanes=1
+        )
         if pause_rate:
             self._source.set_pause_generator(_pauses(2 * seed, pause_rate))
             self._sink.set_pause_generator(_pauses(2 * seed + 1, pause_rate))
@@ -54,7 +58,9 @@ class AxiTransport:
 
     async def _send(self, frames: Sequence[Sequence[int]]) -> None:
         for frame in frames:
-            await self._source.send(AxiStreamFrame(list(frame)))
+            beats = AxiStreamFrame()
+            beats.tdata = list(frame)
+            await self._source.send(beats)
 
     async def _receive(self) -> list[int]:
         try:
@@ -85,10 +91,11 @@ async def bench(dut: Any) -> None:
         function = getattr(importlib.import_module(module), name)
         return {"result": function(transport, *order["arguments"])}
 
+    answer = Path(order["answer"])
     try:
         reply = await bridge(run)()
     except Exception as error:
-        reply = {"error": "".join(traceback.format_exception_only(error)).strip()}
+        text = "".join(traceback.format_exception_only(error)).strip()
+        answer.write_text(json.dumps({"error": text}), encoding="utf-8")
         raise
-    finally:
-        Path(order["answer"]).write_text(json.dumps(reply), encoding="utf-8")
+    answer.write_text(json.dumps(reply), encoding="utf-8")

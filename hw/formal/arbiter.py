@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Module, ResetSignal, Signal, Value
+from amaranth.hdl import Const, Module, ResetSignal, Signal, Value
+from amaranth.hdl._ast import Property
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from ..cores.arbiter import Arbiter
 from .claims import always, given, sometimes
 
-__all__ = ["ArbiterProperties", "at_most_one"]
+__all__ = ["ArbiterProperties", "at_most_one", "order_is_right"]
 
 PORTS = 5
 
@@ -19,6 +20,20 @@ PORTS = 5
 def at_most_one(bits: Value) -> Value:
     """Return whether at most one bit is set."""
     return (bits & (bits - 1)) == 0
+
+
+def order_is_right(arbiter: Arbiter) -> list[Property]:
+    """Return what makes the pairs of an arbiter one order, so that inductions start from states that make sense.
+
+    That order follows from some turn: those at or after it overtake the first input, and all that it is not yet at.
+    """
+    overtakes = arbiter.overtakes
+    at_or_after = [Const(0), *(overtakes[0, b] for b in range(1, arbiter.inputs))]
+    claims = [
+        always(pair == (at_or_after[b] & ~at_or_after[a])) for (a, b), pair in overtakes.items()
+    ]
+    claims += [always(at_or_after[b] | ~at_or_after[b - 1]) for b in range(1, arbiter.inputs)]
+    return claims
 
 
 class ArbiterProperties(wiring.Component):
@@ -66,6 +81,7 @@ class ArbiterProperties(wiring.Component):
             arbiter.asks.eq(self.asks),
             arbiter.served.eq(self.served),
             arbiter.restart.eq(self.restart),
+            *order_is_right(arbiter),
             always(at_most_one(chosen)),
             always((chosen & ~self.asks) == 0),
             always(chosen.any() == self.asks.any()),

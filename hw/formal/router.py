@@ -14,7 +14,7 @@ from ...chip.config import ManyCoreConfig
 from ...chip.events import PORTS
 from ..cores.layouts import flit_struct
 from ..cores.router import TURNS, Router
-from .arbiter import at_most_one
+from .arbiter import at_most_one, order_is_right
 from .claims import always, given, sometimes
 from .fifo import level_is_right, open_ring
 
@@ -71,6 +71,8 @@ class RouterProperties(wiring.Component):
             self._claims_of_entry(m, port)
             self._claims_of_fifo(m, port)
 
+        for arbiter in router.arbiters.values():
+            m.d.comb += order_is_right(arbiter)
         bits, depth = router.layout.bits, router.fifos["local"].depth
         outs = {port: router.link(port, "out") for port in PORTS}
         asked: dict[str, Value] = dict.fromkeys(PORTS, Const(0))

@@ -124,3 +124,9 @@ def ask_toy(transport: Any, frames: list[list[int]]) -> list[list[int]]:
     """Send frames through a transport and return what comes back; runs in a simulator's process, too."""
     transport.send(frames)
     return [transport.receive() for _ in frames]
+
+
+def ask_toy_twice(transport: Any, frame: list[int]) -> list[list[int]]:
+    """Wait for more answers than there are."""
+    transport.send([frame])
+    return [transport.receive(), transport.receive()]

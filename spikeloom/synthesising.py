@@ -1,0 +1,179 @@
+"""`fpga` and `area`: the chip's Verilog through synthesis, as figures of an FPGA and of silicon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .chip.config import ChipConfig
+from .compiling import resolve_chip
+from .hw.fpga import PARTS, place_and_route
+from .hw.fpga_result import FpgaResult
+from .hw.gates import count_gates
+from .reports.area import AreaResult, estimate_area
+from .reports.area_costs import load_area_costs
+from .reports.costs import load_costs
+from .reports.result import write_whole
+from .reports.synthesis_page import area_page, fpga_page
+
+__all__ = ["PARTS", "area", "area_rows", "fpga", "fpga_rows", "save_area", "save_fpga"]
+
+Rows = tuple[tuple[str, ...], ...]
+
+
+def fpga(
+    chip: str | Path | ChipConfig,
+    *,
+    part: str = "85k",
+    seeds: Sequence[int] = (1,),
+    freq_mhz: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> FpgaResult:
+    """Synthesise a chip for an FPGA; for a Lattice ECP5 also place and route it, with each seed.
+
+    Parameters
+    ----------
+    chip
+        A preset's name, a YAML file, or a configuration.
+    part
+        ``25k``, ``45k`` or ``85k``: Lattice ECP5; ``xc7``: AMD 7 series, synthesis only.
+    seeds
+        Of the placer; the result is that of the fastest.
+    freq_mhz
+        The clock to aim for; by default the chip's.
+    progress
+        Called with what is being done.
+
+    Returns
+    -------
+    FpgaResult
+        ``ok`` is false where the design does not fit (``problem``) or misses the clock.
+
+    Raises
+    ------
+    ToolError, ConfigError, ValueError
+        Sentences: a tool is missing, the configuration or an option is wrong.
+    """
+    return place_and_route(
+        resolve_chip(chip), part, seeds=seeds, freq_mhz=freq_mhz, progress=progress
+    )
+
+
+def area(
+    chip: str | Path | ChipConfig,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> AreaResult:
+    """Estimate a chip's area: gate equivalents of its components and its memories, times a table of costs.
+
+    The first time a chip is asked for it is synthesised, which takes minutes; ``cache`` is where that is kept, by
+    default the user's cache folder.
+
+    Raises
+    ------
+    ToolError, CostError, ConfigError
+        Sentences: Yosys is missing, there is no table for the chip's node, the configuration is wrong.
+    """
+    config = resolve_chip(chip)
+    costs, memories = load_area_costs(config.node_nm), load_costs(config.node_nm)
+    gates = count_gates(config, cache=cache, progress=progress)
+    return estimate_area(gates.model_dump(), costs, memories)
+
+
+def save_fpga(
+    result: FpgaResult, *, out: Path | None = None, page: Path | None = None
+) -> tuple[Path, ...]:
+    """Write a result as JSON and as a page; return the files."""
+    parts = [part.model_dump() for part in result.path_parts]
+    return _save(result, out, page, lambda: fpga_page(result.model_dump(), parts))
+
+
+def save_area(
+    result: AreaResult, *, out: Path | None = None, page: Path | None = None
+) -> tuple[Path, ...]:
+    """Write a result as JSON and as a page; return the files."""
+    return _save(result, out, page, lambda: area_page(result))
+
+
+def fpga_rows(result: FpgaResult) -> dict[str, Rows]:
+    """Return the tables of a result by title, the first row naming the columns."""
+    clock = "not placed and routed" if result.fmax_mhz is None else f"{result.fmax_mhz:.1f} MHz"
+    summary = [
+        ("what", "value"),
+        ("part", result.part),
+        ("clock", f"{clock}, {result.target_mhz:g} MHz asked for"),
+    ]
+    for item in result.resources:
+        of = "" if item.available is None else f" of {item.available:,}"
+        share = "" if not item.available else f", {item.used / item.available:.0%}"
+        summary.append((f"{item.name}s", f"{item.used:,}{of}{share}"))
+    if result.problem is not None:
+        summary.append(("problem", result.problem))
+    names = [item.name for item in result.resources]
+    tables: dict[str, Rows] = {
+        "FPGA": tuple(summary),
+        "by component, after synthesis": (
+            ("component", *(f"{name}s" for name in names)),
+            *(
+                (part.component, *(f"{part.uses.get(name, 0):,}" for name in names))
+                for part in result.components
+            ),
+        ),
+    }
+    if result.path:
+        tables["critical path"] = (
+            ("component", "levels", "logic, ns", "wires, ns"),
+            *(
+                (p.component, str(p.levels), f"{p.logic_ns:.2f}", f"{p.routing_ns:.2f}")
+                for p in result.path_parts
+            ),
+        )
+    return tables
+
+
+def area_rows(result: AreaResult) -> dict[str, Rows]:
+    """Return the tables of a result by title, the first row naming the columns."""
+    rows = [
+        (
+            row.component,
+            row.part,
+            f"{row.quantity:,.0f} {row.unit}",
+            f"{row.each_mm2:.5f}",
+            str(row.count),
+            f"{row.area_mm2:.3f}",
+            row.status,
+        )
+        for row in result.rows
+    ]
+    names = {"core": "a core", "router": "a router", "chip": "once a chip"}
+    sums = [
+        (names[t.place], f"{t.logic_mm2:.4f}", f"{t.memory_mm2:.4f}", f"{t.each_mm2:.4f}", str(t.count))
+        for t in result.totals
+    ]  # fmt: skip
+    observed = result.observing_mm2 / result.area_mm2
+    return {
+        f"area at {result.node_nm} nm, mm2": (
+            ("component", "part", "of one", "mm2 of one", "of them", "mm2", "status"),
+            *rows,
+        ),
+        "sums, mm2": (
+            ("of", "logic", "memory", "both", "of them"),
+            *sums,
+            ("the chip", "", "", f"{result.area_mm2:.3f}", ""),
+            ("of it signatures and counters", "", "", f"{observed:.1%}", ""),
+            *((f"published: {c['name']}, {c['shape']}", "", "", f"{c['area_mm2']:.2f}", "") for c in result.published),
+        ),
+    }  # fmt: skip
+
+
+def _save(
+    result: Any, out: Path | None, page: Path | None, render: Callable[[], str]
+) -> tuple[Path, ...]:
+    """Write what is wanted."""
+    if out is not None:
+        write_whole(out, result.model_dump_json(indent=1))
+    if page is not None:
+        write_whole(page, render())
+    return tuple(path for path in (out, page) if path is not None)
