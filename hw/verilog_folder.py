@@ -184,7 +184,7 @@ The plusarg `+ram_random` fills memories with anything at the start.
 
 `{IMAGES}/tile_<x>_<y>/<memory>.hex` is what the host writes to a core's memory, from row 0 on: one row a line, for
 `$readmemh`. `weights`, `neurons`, `routes` and `table` are each one instance of `{RAM_MODULE}` in a core, the array
-`memory` inside it; `registers` is the core's registers. A preloaded chip is told so by BEGIN and a COMMIT of CRC 0.
+`memory` inside it; `registers` are flip-flops, which the host writes even where the rest is preloaded.
 """
     return text
 

@@ -136,9 +136,9 @@ def test_walks_agree_in_axons_values_and_cycles(size, data):
                 ctx.set(dut.restart, restart)
                 restarts_left -= restart
                 if history[0]:
-                    turns.append([ctx.get(dut.axon), None])
+                    turns.append([ctx.get(dut.walk_axon), None])
                 if history[1]:
-                    turns[-1 - history[0]][1] = ctx.get(dut.value)
+                    turns[-1 - history[0]][1] = ctx.get(dut.walk_value)
                 history = [more, history[0]]
                 await ctx.tick()
             ctx.set(dut.arrive, 0)

@@ -75,7 +75,7 @@ class Pair(wiring.Component):
             return value
 
         m.d.comb += [
-            synapse.axon.eq(delayed(self.axon, 1)),
+            synapse.axon_idx.eq(delayed(self.axon, 1)),
             synapse.group.eq(delayed(self.group, 1)),
             dendrite.valid.eq(delayed(self.step, 2)),
             dendrite.ends.eq(delayed(self.ends, 2)),

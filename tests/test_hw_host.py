@@ -347,6 +347,50 @@ def test_frames_in_error_set_their_bit_and_harm_nothing():
     assert len(bench.steps) == sum(len(frames) for _, _, frames in CASES)
 
 
+def test_commit_and_read_wait_for_all_rows_before_them():
+    bench = Bench(host_config())
+    program = [write(bench.link, Memory.TABLE, tile, 0, [7, 8]) for tile in range(6)]
+
+    async def hold(host: Host) -> None:
+        host.ctx.set(bench.holds_ring, 1)
+        for _ in range(60):
+            await host.ctx.tick()
+        assert not host.came
+        host.ctx.set(bench.holds_ring, 0)
+
+    async def dialogue(host: Host) -> None:
+        host.ctx.set(bench.holds_ring, 1)
+        await host.send(*host.program(program[5])[:2])
+        await host.send(*host.program(program[5])[2:])
+        await host.send([Header(HostOp.STATUS).pack()])
+        await hold(host)
+        assert Status.unpack(await host.receive()).is_loaded
+        host.ctx.set(bench.holds_ring, 1)
+        await host.send(*host.program(program[5])[:2])
+        header = Header(HostOp.READ, 0, 3, Memory.STATE, 0, 1).pack()
+        await host.send([header])
+        await hold(host)
+        assert await host.receive() == [header, *rows_of(bench.link, Memory.STATE, [0])]
+
+    bench.run(dialogue)
+
+
+def test_timesteps_wait_for_a_place_for_their_ends():
+    bench = Bench(host_config())
+
+    async def dialogue(host: Host) -> None:
+        await host.load()
+        host.reads = False
+        await host.send(*(step(0, 0) for _ in range(6)))
+        for _ in range(100):
+            await host.ctx.tick()
+        assert len(bench.steps) == 4
+        host.reads = True
+        assert [(await host.step_end())[1].tag for _ in range(6)] == list(range(6))
+
+    bench.run(dialogue)
+
+
 def test_a_damaged_program_is_not_loaded():
     bench = Bench(host_config())
     link = bench.link

@@ -42,8 +42,8 @@ class Axon(wiring.Component):
         cycle           -1     0      1      2         (of one axon)
         swap            1
         more, step             1
-        axon                          a
-        value                                v
+        walk_axon                     a
+        walk_value                           v
 
     Reset
     -----
@@ -67,9 +67,9 @@ class Axon(wiring.Component):
         Take the axon at turn, if there is one.
     restart : In
         At the end: walk from the first axon again; it is at turn in the next cycle.
-    axon : Out
+    walk_axon : Out
         One cycle after ``step``: which one it was.
-    value : Out
+    walk_value : Out
         Two cycles after ``step``: its value.
     """
 
@@ -84,8 +84,8 @@ class Axon(wiring.Component):
     more: Signal
     step: Signal
     restart: Signal
-    axon: Signal
-    value: Signal
+    walk_axon: Signal
+    walk_value: Signal
 
     def __init__(self, config: ManyCoreConfig) -> None:
         self._core = core = config.core
@@ -104,8 +104,8 @@ class Axon(wiring.Component):
                 "more": Out(1),
                 "step": In(1),
                 "restart": In(1),
-                "axon": Out(self._axon_bits),
-                "value": Out(signed(core.activation_bits + 1)),
+                "walk_axon": Out(self._axon_bits),
+                "walk_value": Out(signed(core.activation_bits + 1)),
             }
         )
 
@@ -254,11 +254,11 @@ class Axon(wiring.Component):
             bank.eq((of_bank & turn).any()),
         ]
         m.d.comb += [
-            self.axon.eq(number),
+            self.walk_axon.eq(number),
             slot_copy.r_en.eq(1),
-            slot_copy.r_addr.eq(Cat(self.axon, self.slot)),
+            slot_copy.r_addr.eq(Cat(self.walk_axon, self.slot)),
             held_copy.r_en.eq(1),
-            held_copy.r_addr.eq(Cat(self.axon, bank)),
+            held_copy.r_addr.eq(Cat(self.walk_axon, bank)),
         ]
 
         # Two cycles later: the value.
@@ -266,5 +266,5 @@ class Axon(wiring.Component):
         m.d.sync += [slot_counts.eq(reads_slot), held_counts.eq(reads_held)]
         m.d.comb += [
             total.eq(Mux(slot_counts, slot_copy.r_data, 0) + Mux(held_counts, held_copy.r_data, 0)),
-            self.value.eq(Cat(total, total[-1] & self.is_signed)),
+            self.walk_value.eq(Cat(total, total[-1] & self.is_signed)),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -70,6 +70,7 @@ class Sender(wiring.Component):
                 "payload": signed(self._flit.payload_bits),
                 "base": memories.route_bits,
                 "count": count_bits,
+                "has_one": 1,
             }
         )
         super().__init__(
@@ -99,31 +100,45 @@ class Sender(wiring.Component):
             self.busy.eq(filled != 0),
             outbox.w_en.eq(self.put),
             outbox.w_addr.eq(filled),
-            outbox.w_data.eq(Cat(self.payload, self.route_base, self.route_count)),
+            outbox.w_data.eq(
+                Cat(self.payload, self.route_base, self.route_count, self.route_count == 1)
+            ),
             routes.w_en.eq(self.w_en),
             routes.w_addr.eq(self.w_addr),
             routes.w_data.eq(self.w_data),
         ]
 
-        # A word of the outbox stands at its read port while its routes are read one by one.
+        # A word of the outbox stands at its read port while its routes are read one by one. A block RAM shows it late in
+        # the cycle, so all but a word's first route is prepared in registers.
         word = data.View(self._word, outbox.r_data)
         has_word = Signal()
         place = Signal(range(self._core.neurons + 1))  # of the word after the one at the port
-        route = Signal(range(self._route.rows))
+        is_first = Signal()
+        route = Signal(range(self._route.rows))  # the next one, if it is not the word's first
+        comes_last = Signal()  # that one is the last
+        left = Signal.like(word.count)  # behind that one
+        address = Signal.like(route)
         read_route, is_last, next_word = Signal(), Signal(), Signal()
         m.d.comb += [
             read_route.eq(has_word & (~self.o.valid | self.o.ready)),
-            is_last.eq(route + 1 == word.count),
+            address.eq(Mux(is_first, word.base, route)),
+            is_last.eq(Mux(is_first, word.has_one, comes_last)),
             next_word.eq(go | (read_route & is_last)),
             outbox.r_en.eq(next_word),
             outbox.r_addr.eq(place),
             routes.r_en.eq(read_route),
-            routes.r_addr.eq(word.base + route),
+            routes.r_addr.eq(address),
         ]
         with m.If(next_word):
-            m.d.sync += [has_word.eq(place != filled), place.eq(place + 1), route.eq(0)]
+            m.d.sync += [has_word.eq(place != filled), place.eq(place + 1), is_first.eq(1)]
         with m.Elif(read_route):
-            m.d.sync += route.eq(route + 1)
+            remaining = Mux(is_first, word.count - 2, left - 1)
+            m.d.sync += [
+                is_first.eq(0),
+                route.eq(address + 1),
+                left.eq(remaining),
+                comes_last.eq(remaining == 0),
+            ]
 
         # The flit that asks the router.
         payload = Signal(signed(self._flit.payload_bits))

@@ -194,10 +194,9 @@ def comparison(m: Module, pipe: Pipeline, settings: Settings) -> None:
     """Stage 5: spikes, and every value that the membrane may take."""
     registers = settings.registers
     s = pipe.stage(5)
-    # One subtraction compares, resets and counts.
+    # One subtraction compares, resets and counts. Below `most` a shift counts; just at it, both come to the same.
     difference = named(m, "difference", s.u - s.most)
-    exact = settings.several | registers.compare
-    fires = (difference >= 0) & (exact | (s.u != s.most))
+    fires = (difference >= 0) & (registers.compare | (s.u != s.most))
     is_negative = s.u[-1]
     some = (s.u >> s.log2)[: len(registers.max_output)]
     s.put(

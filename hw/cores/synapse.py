@@ -24,12 +24,12 @@ class Synapse(wiring.Component):
     Latency 1: address in a cycle, weights in the next. ::
 
         cycle              0    1
-        axon, group        a
+        axon_idx, group    a
         weights                 w[a]
 
     Members
     -------
-    axon, group : In
+    axon_idx, group : In
         The row.
     mode : In
         Register ``mode``: index into `CoreMemories.weight_modes`.
@@ -39,7 +39,7 @@ class Synapse(wiring.Component):
         Loading, a row at a time.
     """
 
-    axon: Signal
+    axon_idx: Signal
     group: Signal
     mode: Signal
     weights: data.View
@@ -52,7 +52,7 @@ class Synapse(wiring.Component):
         self._layout = layout = memories.layouts[Memory.WEIGHTS]
         super().__init__(
             {
-                "axon": In(memories.axon_bits),
+                "axon_idx": In(memories.axon_bits),
                 "group": In(range(max(memories.weight_groups, 2))),
                 "mode": In(2),
                 "weights": Out(weight_lanes(memories)),
@@ -71,7 +71,7 @@ class Synapse(wiring.Component):
             ram.w_addr.eq(self.w_addr),
             ram.w_data.eq(self.w_data),
             ram.r_en.eq(1),
-            ram.r_addr.eq(Cat(self.axon, self.group)),
+            ram.r_addr.eq(Cat(self.axon_idx, self.group)),
         ]
         for lane in range(self._memories.most_lanes):
             weight = self.weights[f"lane_{lane}"]

@@ -11,13 +11,13 @@ from spikeloom.hw.verilog import emit_chip
 
 # Small, since what a build costs is a core's lanes and ports. No two agree in a size, and few sizes are powers of two.
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
-    "single": {  # one core, no tree; timesteps of a fixed length, which some exceed
+    "single": {  # one core, no tree; timesteps of a fixed length, which some of them exceed
         "core": {
             "axons": 9, "neurons": 7, "lanes": 3, "delay_slots": 2, "weight_bits": 8, "activation_bits": 8,
             "accumulator_bits": 24, "membrane_bits": 24, "decay_bits": 12, "route_entries": 37, "pipeline_stages": 4,
         },
         "network": {"columns": 1, "rows": 1, "fifo_depth": 4},
-        "timestep": {"mode": "fixed", "period_cycles": 75},
+        "timestep": {"mode": "fixed", "period_cycles": 50},
     },
     "square": {  # FIFOs of one flit, narrow membranes
         "core": {

@@ -42,7 +42,6 @@ class Observed:
         self.stalled_cycles = 0  # with a host that stalls: values, and cycles where it was not late
         self.events = 0
         self.states = 0
-        self.back_to_back = 0
 
     def add(self, *fact: object, times: int = 1) -> None:
         """Count a fact; none if it was seen 0 times."""
@@ -56,7 +55,7 @@ class Observed:
     def __iadd__(self, other: Observed) -> Observed:
         """Take what another has seen."""
         self.facts += other.facts
-        for name in ("cycles", "state_cycles", "stalled_cycles", "events", "states", "back_to_back"):
+        for name in ("cycles", "state_cycles", "stalled_cycles", "events", "states"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
 
