@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-__all__ = ["COMPONENTS", "Component", "component_of", "component_of_module"]
+__all__ = ["COMPONENTS", "TILE_MODULE", "Component", "component_of", "component_of_module"]
+
+TILE_MODULE = "spikeloom_tile"  # as `Mesh` names it
 
 Place = Literal["core", "router", "chip"]
 

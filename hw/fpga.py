@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..chip.config import ChipConfig
-from .components import COMPONENTS, component_of
+from .components import COMPONENTS, TILE_MODULE, component_of
 from .fpga_result import ComponentUse, FpgaResult, PathStep, Resource, SeedRun
 from .verilog import CHIP_MODULE, emit_chip
 from .yosys import NEXTPNR_ECP5, YOSYS, ToolError, ToolRun, run_tool, run_yosys
@@ -19,6 +19,18 @@ from .yosys import NEXTPNR_ECP5, YOSYS, ToolError, ToolRun, run_tool, run_yosys
 __all__ = ["PARTS", "Part", "place_and_route"]
 
 Progress = Callable[[str], None]
+
+# Tiles are equal: one is synthesised, then all are put in.
+_SCRIPT = """
+read_verilog -sv {files}
+hierarchy -top {top}
+setattr -mod -set keep_hierarchy 1 {tile}
+{synthesis} -top {top}
+setattr -mod -unset keep_hierarchy {tile}
+flatten
+clean
+write_json netlist.json
+"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ PARTS = {
         Part("25k", "Lattice LFE5U-25F", "synth_ecp5", ("--25k", "--package", "CABGA381")),
         Part("45k", "Lattice LFE5U-45F", "synth_ecp5", ("--45k", "--package", "CABGA554")),
         Part("85k", "Lattice LFE5U-85F", "synth_ecp5", ("--85k", "--package", "CABGA756")),
-        Part("xc7", "AMD (Xilinx) 7 series", "synth_xilinx -family xc7"),
+        Part("xc7", "AMD (Xilinx) 7 series", "synth_xilinx -family xc7 -flatten"),
     )
 }
 SPEED_GRADE = "8"  # the fastest
@@ -120,12 +132,11 @@ def _synthesise(
     config: ChipConfig, texts: Mapping[str, str], part: Part, target_mhz: float, tell: Progress
 ) -> tuple[FpgaResult, bytes]:
     """Run synthesis; return what it says, and its netlist."""
+    script = _SCRIPT.format(
+        files=" ".join(texts), synthesis=part.synthesis, top=CHIP_MODULE, tile=TILE_MODULE
+    )
     run = run_yosys(
-        f"read_verilog -sv {' '.join(texts)}\n"
-        f"{part.synthesis} -top {CHIP_MODULE} -json netlist.json\n",
-        texts,
-        ["netlist.json"],
-        progress=lambda text: tell(f"synthesis: {text}"),
+        script, texts, ["netlist.json"], progress=lambda text: tell(f"synthesis: {text}")
     )
     netlist = run.files["netlist.json"]
     table = _ECP5 if part.device else _XC7

@@ -15,15 +15,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..chip.config import ChipConfig
-from .components import COMPONENTS, Place, component_of_module
+from .components import COMPONENTS, TILE_MODULE, Place, component_of_module
 from .memory import RAM_MODULE
 from .verilog import CHIP_MODULE, emit_chip
 from .verilog_text import Netlist
 from .yosys import YOSYS, ToolError, run_yosys
 
 __all__ = ["CELL_GATES", "CELL_SOURCE", "GateComponent", "GatesResult", "RamUse", "count_gates"]
-
-TILE_MODULE = "spikeloom_tile"
 
 # Area of a cell over that of a NAND of two inputs: widths in sites of 0.19 um, a NAND2_X1 being 3 wide.
 CELL_SOURCE = (

@@ -63,6 +63,12 @@ def verify_command(
     encode: EncodeOption = "none",
     samples: Annotated[int, typer.Option(metavar="N", help="Run the first so many.")] = 4,
     seed: SeedOption = 0,
+    waves: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Waves around the first difference, or of the first timesteps."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Run samples on the generated Verilog and on the simulator: every value and every cycle must be equal.
@@ -80,12 +86,15 @@ def verify_command(
             encode=encode,
             samples=samples,
             seed=seed,
+            waves=waves,
             progress=lambda what: status.update(f"verify: {what}"),
         )
     if json:
         print_text(verification.model_dump_json(indent=1))
     else:
         print_table(Table("Verilog and simulator", verification.rows))
+        if waves is not None:
+            print_text(f"wrote {waves / 'waves.vcd'} and waves.gtkw")
     if not verification.ok:
         raise typer.Exit(1)
 

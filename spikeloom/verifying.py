@@ -19,8 +19,10 @@ from .errors import InputError
 from .hw.cosim.build import build_model
 from .hw.verilog import emit_chip
 from .sim.run import run_many_core
+from .waves import write_waves
 
 Progress = Callable[[str], None]
+WAVE_TIMESTEPS = 4
 
 
 class Verification(BaseModel):
@@ -78,6 +80,7 @@ def verify(
     samples: int = 4,
     seed: int = 0,
     verilog: dict[str, str] | None = None,
+    waves: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Verification:
     """Run samples on the generated Verilog, simulated by Verilator, and on the simulator, and compare them.
@@ -95,6 +98,9 @@ def verify(
     verilog
         Verilog to verify instead of what is generated here: file name -> text, as `spikeloom.hw.verilog.emit_chip`
         returns it, monitors included.
+    waves
+        Folder for waves (VCD, with a save file for GTKWave) of the timestep with the first difference, and the one
+        before; of the first `WAVE_TIMESTEPS` of the first sample if there is none.
     progress
         Called with a sentence now and then.
 
@@ -123,7 +129,8 @@ def verify(
     case = Case(program, payloads, shaped.timesteps)
 
     tell("the Verilog is generated")
-    build = build_model(verilog or emit_chip(config, trace=True), progress=progress)
+    verilog = verilog or emit_chip(config, trace=True)
+    build = build_model(verilog, progress=progress)
     tell("the simulator runs")
     began = time.perf_counter()
     simulated = run_many_core(
@@ -138,6 +145,15 @@ def verify(
     if difference is not None:
         tell("the machines differ: both run again to the first event that does")
         difference = locate(case, build, difference)
+    if waves is not None:
+        tell("the Verilog is built again and run for its waves")
+        sample, last = (
+            (0, WAVE_TIMESTEPS - 1)
+            if difference is None
+            else (difference.sample, difference.timestep)
+        )
+        first = 0 if difference is None else max(last - 1, 0)
+        write_waves(case, verilog, Path(waves), sample, first, last)
     done = len(payloads) if difference is None else difference.sample + 1
     return Verification(
         network=str(program.meta.get("network", "network")),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...chip.config import ChipConfig
 from ...chip.host_link import HostLink
+from ..carried import check_carried
 from .host import HostPort
 from .mesh import Mesh
 
@@ -16,6 +17,11 @@ __all__ = ["Chip"]
 
 class Chip(wiring.Component):
     """A many-core with its host port; docs/host_protocol.md says what the streams carry.
+
+    Raises
+    ------
+    ConfigError
+        If the RTL cannot carry the configuration.
 
     Members
     -------
@@ -35,6 +41,7 @@ class Chip(wiring.Component):
     m_axis_tlast: Signal
 
     def __init__(self, config: ChipConfig) -> None:
+        check_carried(config)
         self._config = config
         beat = HostLink(config.many_core).beat_bits
         super().__init__(

@@ -110,11 +110,15 @@ class Build:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to build around the Verilated model: the text of ``main``, the model's class, options for Verilator."""
+    """What to build around the Verilated model: the text of ``main``, the model's class, options for Verilator.
+
+    ``is_flat`` compiles every copy of a module; else those with many copies are compiled once.
+    """
 
     main: str
     model: str
     options: tuple[str, ...]
+    is_flat: bool = False
 
 
 def cache_folder() -> Path:
@@ -129,6 +133,7 @@ def build_model(
     texts: dict[str, str],
     top: str = "spikeloom_chip",
     *,
+    waves: bool = False,
     options: tuple[str, ...] = (),
     progress: Progress | None = None,
 ) -> Build:
@@ -140,6 +145,8 @@ def build_model(
         File name -> text, as `spikeloom.hw.verilog.emit_chip` returns.
     top
         The module whose ``s_axis_*`` and ``m_axis_*`` ports are driven.
+    waves
+        It can write waves. Every copy of a module is compiled then: for small chips.
     options
         More options for Verilator.
     progress
@@ -157,7 +164,8 @@ def build_model(
     )
     beat_bytes = stream_bits(texts, top) // 8
     speed = ("--x-assign", "fast", "--x-initial", "fast", "--no-timing")
-    recipe = Recipe(main, "Vmodel", (*speed, "-CFLAGS", f"-DBEAT_BYTES={beat_bytes}", *options))
+    sizes = ("-CFLAGS", f"-DBEAT_BYTES={beat_bytes}")
+    recipe = Recipe(main, "Vmodel", (*speed, *sizes, *(("--trace",) if waves else ()), *options), waves)
     return build(texts, top, recipe, progress)
 
 
@@ -167,7 +175,7 @@ def build(
     """Return the program of a recipe, named as the module ``top``; see `build_model`."""
     tools = find_tools()
     command = [*VERILATOR_OPTIONS, *recipe.options, "--top-module", top, "--prefix", recipe.model]
-    blocks = _blocks(texts, top)
+    blocks = "" if recipe.is_flat else _blocks(texts, top)
     if blocks:
         command += ["--hierarchical", BLOCKS]
     files = texts | {MAIN: recipe.main, BLOCKS: blocks}

@@ -8,6 +8,7 @@
 //   'C'                     how many cycles have run since reset?
 //   'S' u64 seed, u8, u8    from now on offer no beat, accept no beat, in so many of 256 cycles, at random
 //   'T' u8                  monitors print from now on (1), or not (0)
+//   'V' u8                  waves are written from now on (1), or not (0); a build with --trace, the plusarg +waves=file
 //   'Q'                     end; so does the end of the input
 // Messages out, one for each 'R', 'W' and 'C', in order:
 //   'B' u32 n, n beats      what came out of m_axis and was not reported before
@@ -31,6 +32,9 @@
 #include "verilated.h"
 #include "verilated_sym_props.h"
 #include "verilated_syms.h"
+#if VM_TRACE
+#include "verilated_vcd_c.h"
+#endif
 
 namespace {
 
@@ -89,10 +93,21 @@ private:
     uint64_t m_state = 1;
 };
 
+// What follows the name of a plusarg; empty if it is not given.
+std::string plusarg(VerilatedContext& context, const char* name) {
+    const std::string found = context.commandArgsPlusMatch(name);
+    return found.empty() ? found : found.substr(found.find('=') + 1);
+}
+
 class Bench {
 public:
     Bench(VerilatedContext& context, int protocol)
         : m_context{context}, m_chip{&context}, m_protocol{protocol} {
+#if VM_TRACE
+        context.traceEverOn(true);
+        m_chip.trace(&m_waves, 99);
+        m_waves.open(plusarg(context, "waves=").c_str());
+#endif
         m_chip.rst = 1;
         for (int i = 0; i < kResetCycles; ++i) clock();
         m_chip.rst = 0;
@@ -109,6 +124,7 @@ public:
             case 'C': answer_cycles(); break;
             case 'S': ok = stall(); break;
             case 'T': ok = trace(); break;
+            case 'V': ok = waves(); break;
             case 'Q': return;
             default: std::fprintf(stderr, "unknown message %d\n", kind); std::exit(2);
             }
@@ -138,6 +154,7 @@ private:
         m_chip.m_axis_tready = takes;
         m_chip.clk = 0;
         m_chip.eval();
+        dump(2 * m_cycles);
         if (m_offered && m_chip.s_axis_tready) {
             m_next += kRecord;
             m_offered = false;
@@ -151,6 +168,7 @@ private:
         }
         m_chip.clk = 1;
         m_chip.eval();
+        dump(2 * m_cycles + 1);
         ++m_cycles;
     }
 
@@ -208,6 +226,19 @@ private:
         return true;
     }
 
+    bool waves() {
+        uint8_t enabled;
+        if (!m_input.read(enabled)) return false;
+        m_dumps = enabled;
+        return true;
+    }
+
+    void dump(uint64_t time) {
+#if VM_TRACE
+        if (m_dumps) m_waves.dump(time);
+#endif
+    }
+
     void answer_beats() {
         const auto count = static_cast<uint32_t>(m_out.size() / kRecord);
         write("B", 1);
@@ -257,15 +288,18 @@ private:
     std::vector<uint8_t> m_out;
     uint32_t m_frames = 0;  // ends of frames in this run
     uint64_t m_cycles = 0;
+    bool m_dumps = false;
+#if VM_TRACE
+    VerilatedVcdC m_waves;
+#endif
 };
 
 // Keeps standard output for the protocol and gives what the Verilog prints another place.
 int take_output(VerilatedContext& context) {
     const int protocol = dup(1);
-    const std::string plusarg = context.commandArgsPlusMatch("print_to=");
+    const std::string path = plusarg(context, "print_to=");
     int prints = 2;
-    if (!plusarg.empty()) {
-        const std::string path = plusarg.substr(plusarg.find('=') + 1);
+    if (!path.empty()) {
         prints = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
         if (prints < 0) {
             std::fprintf(stderr, "cannot write %s: %s\n", path.c_str(), std::strerror(errno));

@@ -39,6 +39,8 @@ class VerilatedTransport:
         If given, the seed of what the memories hold at power-up; else they hold 0.
     trace_file
         Where monitors print (a chip emitted with ``trace``), switched on by `trace`.
+    waves_file
+        Where waves go, a VCD (a build with ``waves``), switched on by `waves`.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class VerilatedTransport:
         most_cycles: int = MOST_CYCLES,
         random_memories: int | None = None,
         trace_file: Path | None = None,
+        waves_file: Path | None = None,
     ) -> None:
         self._beat_bytes = build.beat_bytes
         self._most_cycles = most_cycles
@@ -64,6 +67,8 @@ class VerilatedTransport:
             command += ["+ram_random", f"+verilator+seed+{random_memories % 0x7FFFFFFF + 1}"]
         if trace_file is not None:
             command.append(f"+print_to={trace_file}")
+        if waves_file is not None:
+            command.append(f"+waves={waves_file}")
         with contextlib.ExitStack() as on_failure:
             self._errors = on_failure.enter_context(tempfile.TemporaryFile())
             try:
@@ -118,6 +123,10 @@ class VerilatedTransport:
     def trace(self, enabled: bool) -> None:
         """Let monitors print from now on, or not."""
         self._write(b"T" + struct.pack("<B", enabled))
+
+    def waves(self, enabled: bool) -> None:
+        """Write waves from now on, or not."""
+        self._write(b"V" + struct.pack("<B", enabled))
 
     def close(self) -> None:
         """End the simulator. A closed transport may be closed again."""
