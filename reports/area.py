@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .area_costs import AreaCosts, PublishedChip
-from .costs import CostError, CostTable, Status, worst_status
+from .costs import Constant, CostError, CostTable, Status, worst_status
 
 __all__ = ["AreaResult", "AreaRow", "Total", "estimate_area"]
 
@@ -163,22 +163,23 @@ def _memories(part: Mapping[str, Any], costs: AreaCosts, memories: CostTable) ->
         bits = ram["width"] * ram["depth"]
         size = bits / 8
         one_port = part["component"] == "synapse"
+        used: list[Constant] = [constants.macro_utilisation]
+        sources = [memories.sram.source]
         if size < constants.smallest_sram_bytes.value:
             used = [constants.latch_bit_gates, constants.nand2_um2, constants.logic_utilisation]
+            sources = []
             each = bits * constants.latch_bit_gates.value * constants.nand2_um2.value * 1e-6
             each /= constants.logic_utilisation.value
             kind = "latches"
         else:
-            used = [constants.macro_utilisation]
             each = memories.sram.area_mm2(size) / constants.macro_utilisation.value
             kind = "SRAM, one port"
             if not one_port:
                 used.append(constants.two_port_factor)
                 each *= constants.two_port_factor.value
                 kind = "SRAM, two ports"
-        sources = [constant.source for constant in used]
-        if kind != "latches":
-            sources.insert(0, memories.sram.source)
+        sources += [constant.source for constant in used]
+        statuses: list[Status] = [constant.status for constant in used]
         each *= ram["count"]
         number = f"{ram['count']} of " if ram["count"] > 1 else ""
         yield AreaRow(
@@ -191,7 +192,7 @@ def _memories(part: Mapping[str, Any], costs: AreaCosts, memories: CostTable) ->
             each_mm2=each,
             count=part["count"],
             area_mm2=each * part["count"],
-            status=worst_status(*(constant.status for constant in used)),
+            status=worst_status(*statuses),
             source=_sources(*sources),
         )
 

@@ -15,6 +15,8 @@ from .hw.driver import HostDriver
 
 WAVES, SAVE = "waves.vcd", "waves.gtkw"
 
+_TOP = "TOP.spikeloom_chip"
+
 # Signals of the save file: of the chip, and of each tile.
 _OF_CHIP = ("clk", "s_axis_tvalid", "s_axis_tready", "m_axis_tvalid", "m_axis_tready", "mesh.start")
 _OF_TILE = (
@@ -57,20 +59,39 @@ def write_waves(
     finally:
         part.unlink(missing_ok=True)
     with (folder / SAVE).open("w", encoding="utf-8") as file:
-        _save(GTKWSave(file), case.program.config)
+        _save(GTKWSave(file), folder / WAVES, case.program.config)
     return [folder / WAVES, folder / SAVE]
 
 
-def _save(save: GTKWSave, config: ChipConfig) -> None:
-    """Group the signals by tile; those with a core in use first seen, the others closed."""
+def _save(save: GTKWSave, waves: Path, config: ChipConfig) -> None:
+    """Write a group of signals for the chip and one for each tile, of which only the first is open."""
     network = config.many_core.network
-    save.dumpfile(WAVES)
-    save.treeopen("TOP.")
-    with save.group("chip"):
-        for name in _OF_CHIP:
-            save.trace(f"TOP.spikeloom_chip.{name}")
+    signals = _signals(waves)
+    save.dumpfile(str(waves.absolute()))
+    save.dumpfile_size(waves.stat().st_size)
+    groups = {"chip": [f"{_TOP}.{name}" for name in _OF_CHIP]}
     for y in range(network.rows):
         for x in range(network.columns):
-            with save.group(f"tile {x}, {y}", closed=(x, y) != (0, 0)):
-                for name in (*_OF_TILE, *(f"router.{port}_out__valid" for port in PORTS)):
-                    save.trace(f"TOP.spikeloom_chip.mesh.tile_{x}_{y}.{name}")
+            names = (*_OF_TILE, *(f"router.{port}_out__valid" for port in PORTS))
+            groups[f"tile {x}, {y}"] = [f"{_TOP}.mesh.tile_{x}_{y}.{name}" for name in names]
+    for place, (title, names) in enumerate(groups.items()):
+        with save.group(title, closed=place > 1):
+            for name in names:
+                save.trace(signals[name])
+
+
+def _signals(waves: Path) -> dict[str, str]:
+    """Return path -> path with the range of its bits, as viewers name it, of every signal in a VCD."""
+    found, scopes = {}, []
+    with waves.open(encoding="utf-8") as lines:
+        for line in lines:
+            words = line.split()
+            if words[:1] == ["$scope"]:
+                scopes.append(words[2])
+            elif words[:1] == ["$upscope"]:
+                scopes.pop()
+            elif words[:1] == ["$var"]:
+                found[".".join((*scopes, words[4]))] = ".".join((*scopes, "".join(words[4:-1])))
+            elif words[:1] == ["$enddefinitions"]:
+                break
+    return found

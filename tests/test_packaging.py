@@ -12,7 +12,7 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
-FOLDERS = ("chip", "compiler", "models", "reports", "sim")
+FOLDERS = ("chip", "compiler", "hw", "models", "reports", "sim")
 
 
 def folder_of(package: str) -> Path:
@@ -48,7 +48,20 @@ def test_packages_import_and_are_themselves(package):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_data_file_ships(package):
-    kinds = {".yaml", ".yml", ".json", ".nir", ".npz", ".j2", ".css", ".js", ".md", ".typed"}
+    kinds = {
+        ".yaml",
+        ".yml",
+        ".json",
+        ".nir",
+        ".npz",
+        ".j2",
+        ".css",
+        ".js",
+        ".md",
+        ".typed",
+        ".v",
+        ".cpp",
+    }
     folder = folder_of(package)
     shipped = {
         path

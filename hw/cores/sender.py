@@ -108,8 +108,8 @@ class Sender(wiring.Component):
             routes.w_data.eq(self.w_data),
         ]
 
-        # A word of the outbox stands at its read port while its routes are read one by one. A block RAM shows it late in
-        # the cycle, so all but a word's first route is prepared in registers.
+        # A word of the outbox stands at its read port while its routes are read one by one. A block RAM shows it late
+        # in the cycle, so all but a word's first route is prepared in registers.
         word = data.View(self._word, outbox.r_data)
         has_word = Signal()
         place = Signal(range(self._core.neurons + 1))  # of the word after the one at the port

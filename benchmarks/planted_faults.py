@@ -1,0 +1,173 @@
+"""The faults that `mutations.py` plants, one at a time: each changes one place, and tests must notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``new`` instead of ``old``, which stands in ``file`` exactly once; ``tests`` are the arguments of pytest."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def _rtl(unit: str, name: str, old: str, new: str, *tests: str) -> Fault:
+    """Return a fault in a unit of the RTL, by default one that the unit's own tests must see."""
+    return Fault(name, f"hw/cores/{unit}.py", old, new, tests or (f"tests/test_hw_{unit}.py",))
+
+
+def _kernel(unit: str, name: str, old: str, new: str, *tests: str) -> Fault:
+    """Return a fault in a kernel of the simulator; the test of the RTL's unit compares with it."""
+    return Fault(name, f"sim/cores/{unit}.py", old, new, tests or (f"tests/test_hw_{unit}.py",))
+
+
+AXON, DENDRITE, SOMA = "tests/test_hw_axon.py", "tests/test_hw_dendrite.py", "tests/test_hw_soma.py"
+GOLDEN = "tests/test_sim_many_core.py"
+CHIP = ("tests/test_cosim_chip.py", "-k", "square and every_event")
+
+OF_RTL = (
+    _rtl("axon", "values are signed whatever the register says",
+         "Cat(total, total[-1] & self.is_signed)", "Cat(total, total[-1])"),
+    _rtl("axon", "a held value is written where the walk reads",
+         "Cat(stored_axon, ~bank)", "Cat(stored_axon, bank)"),
+    _rtl("axon", "held values survive a sample",
+         "[held_active.eq(0), held_written.eq(0)]", "held_written.eq(0)"),
+    _rtl("axon", "the second group's walk lacks what the first has passed",
+         "Mux(next_chunk.any(), gone | next_chunk, 0)", "gone | next_chunk"),
+    _rtl("axon", "the newest held value is not shown",
+         "held_bank.eq(held_bank ^ held_written)", "held_bank.eq(held_bank | held_written)"),
+    _rtl("pick", "a bit is selected by the index of the cycle after",
+         "return piece.bit_select(at, 1)", "return piece.bit_select(low, 1)", AXON),
+    _rtl("valid_bits", "a bit that is set unsets its neighbours",
+         "write.data.eq(word_at(self.insert_slot, self.insert_index) | bit)", "write.data.eq(bit)"),
+    _rtl("valid_bits", "a sample does not empty the rows",
+         "self.clear | (self.empty & (self.empty_slot == slot))", "self.empty & (self.empty_slot == slot)"),
+    _rtl("valid_ring", "a sample does not empty the rows",
+         "self.clear | (self.empty_row & (self.row_slot == slot))", "self.empty_row & (self.row_slot == slot)",
+         "tests/test_hw_valid_bits.py"),
+    _rtl("accumulate", "an add continues a sum that was never stored",
+         "continues.eq(self.store & (self.store_place == self.place))",
+         "continues.eq(self.store_place == self.place)", AXON),
+    _rtl("accumulate", "an add after an add to the same word reads what stood there before",
+         "Mux(continues, last_value,", "Mux(0, last_value,", DENDRITE),
+    _rtl("dendrite", "accumulators are a bit too narrow",
+         "terms = index_bits(core.axons) - 1", "terms = index_bits(core.axons) - 2"),
+    _rtl("dendrite", "2-bit weight -2 loses its carry",
+         "is_negative.eq(weight[1])", "is_negative.eq(weight[1] & weight[0])"),
+    _rtl("dendrite", "a spike counts as a multiplication",
+         "works.eq(self.valid & ~is_one)", "works.eq(self.valid)"),
+    _rtl("dendrite", "incoming sums survive a sample", "bits.clear.eq(self.clear)", "bits.clear.eq(0)"),
+    _rtl("synapse", "the last lane of a mode gets nothing",
+         "if (lane + 1) * bits <= self._layout.bits:", "if (lane + 1) * bits < self._layout.bits:", DENDRITE),
+    _rtl("soma", "a wrong tap of the random register", "lfsr[5], lfsr[7])", "lfsr[5], lfsr[6])"),
+    _rtl("soma", "a refractory neuron draws a random number",
+         "s.valid & settings.has_membrane & ~waits & (", "s.valid & settings.has_membrane & ("),
+    _rtl("soma", "a refractory time survives a sample",
+         "waits = ~self.is_first & (s.stored_refractory_left != 0)", "waits = s.stored_refractory_left != 0"),
+    _rtl("soma", "a neuron without routes goes to the outbox",
+         "self.send.eq(self.fired & s.route_count.any())", "self.send.eq(self.fired)"),
+    _rtl("soma_update", "the synaptic current is rounded half down",
+         "half = Const(1 << (decay_bits - 1))", "half = Const((1 << (decay_bits - 1)) - 1)", SOMA),
+    _rtl("soma_update", "the synaptic current goes on through a refractory time",
+         "settings.current_based & ~s.refractory, syn_next", "settings.current_based, syn_next", SOMA),
+    _rtl("soma_update", "a random threshold beyond the membranes is reached by the highest",
+         "threshold=saturate(s.full_threshold, bits + 1)", "threshold=saturate(s.full_threshold, bits)", SOMA),
+    _rtl("soma_update", "a membrane below 0 is cut where several spikes are counted",
+         "rest=Mux(is_negative, s.u, s.u & s.rest_mask)", "rest=s.u & s.rest_mask", SOMA),
+    _rtl("soma_update", "a current at its limit is not counted",
+         "at_limit(s.u) | (settings.current_based & at_limit(s.i_syn_next))", "at_limit(s.u)", SOMA),
+    _rtl("soma_update", "a difference is not held at the floor",
+         "Mux(subtracts, s.is_lowered, ~resets & s.is_below)", "Mux(subtracts, 0, ~resets & s.is_below)", SOMA),
+    _rtl("soma_update", "the floor acts on what a reset leaves, too",
+         "s.is_lowered, ~resets & s.is_below)", "s.is_lowered, s.is_below)", SOMA),
+    _rtl("arithmetic", "a shift of a negative number by more than the width is not clipped",
+         "fits = ~differs.any() & ~(only_zero & sign)", "fits = ~differs.any()"),
+    _rtl("schedule", "a core computes more timesteps than the sample has",
+         "(phase == 0) & (left != 0) & (r.neurons != 0)", "(phase == 0) & (r.neurons != 0)"),
+    _rtl("schedule", "neurons beyond those in use are fetched",
+         "at_work & (neuron != self.registers.neurons)", "at_work"),
+    _rtl("schedule", "a group whose walk is as long as it has lanes waits a cycle",
+         "walking & ~self.more & (age == lanes - 1)", "walking & ~self.more & ended"),
+    _rtl("sender", "the outbox counts as sent while its last flit waits",
+         "self.o.valid & self.o.ready & ~has_word", "self.o.valid & ~has_word"),
+    _rtl("router", "turns survive a sample", "arbiter.restart.eq(self.sample)", "arbiter.restart.eq(0)"),
+    _rtl("router", "an input can count as empty while a flit waits",
+         "self.empty.eq(~Cat(fifo.o.valid for fifo in self.fifos.values()).any())",
+         "self.empty.eq(~Cat(fifo.o.valid for fifo in self.fifos.values()).all())"),
+    _rtl("arbiter", "the turn stays at the input that was served",
+         "self.chosen[a:b].any()", "self.chosen[a + 1:b].any()", "tests/test_hw_router.py"),
+    _rtl("fifo", "the ring has a place too many", "place == self.depth - 1", "place == self.depth"),
+    _rtl("block_fifo", "a word on its way has no place",
+         "out.level + is_coming < OUT_WORDS", "out.level < OUT_WORDS"),
+    _rtl("barrier", "every fourth core is not waited for",
+         "below[n * RADIX : (n + 1) * RADIX].all()", "below[n * RADIX : (n + 1) * RADIX - 1].all()"),
+    _rtl("sequencer", "the root believes an answer from before the timestep",
+         "cycle == config.start_cycles + stages - 1", "cycle == config.start_cycles + stages - 2"),
+    _rtl("sequencer", "a timestep as long as its period is an overrun",
+         "is_late.eq(is_full)", "is_late.eq(is_full | (cycle == period - 2))"),
+    _rtl("host", "a timestep starts before its flits are there",
+         "(queue.level >= command.counts[port])", "(queue.level != 0) | (command.counts[port] == 0)"),
+    _rtl("host", "an output in the last cycle is not counted",
+         "end.outputs.eq(outputs + sum(arrives))", "end.outputs.eq(outputs)"),
+    _rtl("load_check", "a program whose frames were cut short is complete",
+         "(self.data == crc) & ~is_spoiled", "self.data == crc", "tests/test_hw_host.py"),
+    _rtl("load_node", "a row begins where an incomplete one has stopped",
+         "[rows_left.eq(0), place.eq(0)]", "rows_left.eq(0)"),
+    _rtl("counters", "the lanes that multiply count as one",
+         '("synops", "multiplies")', '("synops",)'),
+    _rtl("signatures", "a word is absorbed as it is a cycle later",
+         "inputs = Cat(self.state, word)", "inputs = Cat(self.state, self.word)"),
+    _rtl("core", "a group's weights are read a cycle early",
+         "synapse.group.eq(delayed(m, schedule.group, 1))", "synapse.group.eq(schedule.group)", *CHIP),
+    _rtl("tile", "events are signed with the cycle before",
+         "self._many_core.tree_stages + 1, cycle + 1", "self._many_core.tree_stages, cycle + 1", *CHIP),
+)  # fmt: skip
+
+OF_SIMULATOR = (
+    _kernel("axon", "an axon held at 0 is active", "active = 1 if value != 0 else 0", "active = 1"),
+    _kernel("axon", "a held value is not added to the slot's",
+            "axon_value_of(value + s.held_value[c, a], bits, is_signed)", "axon_value_of(value, bits, is_signed)"),
+    _kernel("dendrite", "a spike counts as a multiplication", "if value == 1:", "if value == 0:"),
+    _kernel("soma", "kinds that do not spike are reset",
+            "timing = r[RESET_TIMING] if spiking else 0", "timing = r[RESET_TIMING]"),
+    _kernel("soma", "the floor is the threshold", "max(v_next, -threshold)", "max(v_next, threshold)"),
+    _kernel("soma", "a neuron of which both states are at a limit counts twice",
+            "limited += at_limit | _at_limit(u, membrane_bits)", "limited += at_limit + _at_limit(u, membrane_bits)"),
+    _kernel("router", "the turn stays at the input that was served",
+            "turn[r, output] = port + 1 if port < 4 else 0", "turn[r, output] = port"),
+    _kernel("router", "a FIFO takes a flit in the cycle in which it is full",
+            "ready = fill[r + 1, WEST] < depth", "ready = fill[r + 1, WEST] <= depth"),
+    _kernel("sender", "all routes are those of the core's first neuron",
+            "g.offset[c] + g.base[c, n] + s.route[c]", "g.offset[c] + s.route[c]"),
+    _kernel("timing", "a group waits for no lanes", "max(active + 1, lanes)", "(active + 1)", GOLDEN),
+    _kernel("timestep", "a core that sends nothing is not waited for",
+            "quiet = max(quiet, sender.cycle[c])", "quiet = max(quiet, 0)", GOLDEN),
+    _kernel("timestep", "a timestep as long as its period is an overrun",
+            "if length > p.fixed_period:", "if length >= p.fixed_period:", GOLDEN),
+    _kernel("timestep", "turns survive a sample", "s.router.turn[:] = 0", "s.router.turn[:] += 0", GOLDEN),
+    _kernel("observe", "kinds without a membrane sign one",
+            "has_membrane = r[KIND] < 4", "has_membrane = r[KIND] < 6", "tests/test_sim_signature.py"),
+)  # fmt: skip
+
+# What only one of the machines uses: the other has an implementation of its own.
+OF_CONTRACT = (
+    Fault("membranes are rounded half down", "chip/arithmetic.py",
+          "(low * factor + (1 << (shift - 1))) >> shift", "(low * factor + (1 << (shift - 1)) - 1) >> shift", (SOMA,)),
+    Fault("a wrong tap of the random register", "chip/arithmetic.py",
+          "(state >> 7)) & 1", "(state >> 6)) & 1", (SOMA,)),
+    Fault("a table's address wraps", "chip/arithmetic.py",
+          "saturate(scale_round(value, factor, shift), 8) & 255", "scale_round(value, factor, shift) & 255", (SOMA,)),
+    Fault("the closed form lacks the soma's rhythm", "chip/config.py",
+          "group * max(dendrite, lanes)", "group * dendrite", ("tests/test_hw_schedule.py",)),
+    Fault("the driver sends held inputs a timestep late", "hw/inputs.py",
+          "program.input_routes[:, 4] == k + 1", "program.input_routes[:, 4] == k", ("tests/test_hw_driver.py",)),
+    Fault("a memory shows what is written in the same cycle before it is", "hw/rtl/spikeloom_ram.v",
+          "if (w_en) memory[w_addr] <= w_data;", "if (w_en) memory[w_addr] = w_data;", ("tests/test_hw_memory.py",)),
+)  # fmt: skip
+
+FAULTS = OF_RTL + OF_SIMULATOR + OF_CONTRACT
