@@ -79,7 +79,9 @@ def test_every_event_state_and_cycle_agrees(name):
 def test_values_agree_whatever_the_host_does_and_cycles_where_it_was_not_late(name):
     observed = stalled(name)
     assert observed.stalled_cycles > 5000
-    assert observed.facts["host waits",] > 100
+    # A timestep starts when the queues hold its flits, so a host can be late within it only if they cannot.
+    has_small_queues = chip(name).many_core.network.host_queue_flits < 40
+    assert (observed.facts["host waits",] > 100) == has_small_queues
 
 
 @pytest.mark.parametrize("seed", [None, 1, 99])
