@@ -116,7 +116,7 @@ def _first_timestep(
     first = len(lengths) - len(signatures)
     for k, length in enumerate(lengths.tolist()):
         expected = simulated.signatures[sample, k]
-        wrong = np.argwhere(signatures[k - first] != expected) if k >= first else ()
+        wrong = np.argwhere(signatures[k - first] != expected) if k >= first else np.empty((0, 2))
         if len(wrong):
             tile, unit = (int(i) for i in wrong[0])
             return _difference(

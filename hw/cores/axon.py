@@ -12,7 +12,7 @@ from ...chip.packet import FlitKind, FlitLayout
 from ..memory import Ram
 from .accumulate import Accumulate
 from .layouts import flit_struct
-from .pick import CHUNK, chunks_of, encoded, lowest, picked, selected
+from .pick import CHUNK, chunks_of, decoded, encoded, lowest, picked, selected
 from .valid_ring import ValidRing
 
 __all__ = ["Axon"]
@@ -158,7 +158,9 @@ class Axon(wiring.Component):
         bank = picked(m, [held_bank], is_hold, target)
 
         stored_axon, stored_slot = Signal(axon_bits), Signal(range(slots + 1))
-        stores_hold, one_hot = Signal(), Signal(self._core.axons)
+        stores_hold = Signal()
+        at = decoded(m, stored_axon, self._core.axons, stores_hold)
+        is_active = values.store_value != 0
         m.d.comb += [
             Cat(stored_axon, stored_slot).eq(values.store_place),
             stores_hold.eq(values.store & (stored_slot == slots)),
@@ -172,14 +174,11 @@ class Axon(wiring.Component):
             held_copy.w_en.eq(stores_hold),
             held_copy.w_addr.eq(Cat(stored_axon, ~bank)),
             held_copy.w_data.eq(values.store_value),
-            one_hot.eq(1 << stored_axon),
         ]
-        with m.If(stores_hold):
-            m.d.sync += held_written.eq(held_written | one_hot)
-            with m.If(values.store_value == 0):
-                m.d.sync += held_active.eq(held_active & ~one_hot)
-            with m.Else():
-                m.d.sync += held_active.eq(held_active | one_hot)
+        m.d.sync += [
+            held_written.eq(held_written | at),
+            held_active.eq((held_active & ~at) | Mux(is_active, at, 0)),
+        ]
         with m.If(~self.walking & ~self.arrive & ~values.store):
             m.d.sync += [held_bank.eq(held_bank ^ held_written), held_written.eq(0)]
         with m.If(self.clear):

@@ -8,7 +8,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 
 from ...chip.memory_map import index_bits
 
-__all__ = ["CHUNK", "chunks_of", "encoded", "lowest", "picked", "selected"]
+__all__ = ["CHUNK", "chunks_of", "decoded", "encoded", "lowest", "picked", "selected"]
 
 CHUNK = 16  # bits that one stage searches or selects from
 
@@ -34,6 +34,18 @@ def picked(m: Module, vectors: Sequence[Value], which: Value, index: Value) -> V
 
 def _chosen(values: Sequence[Value], index: Value) -> Value:
     return Array(values)[index] if len(values) > 1 else values[0]
+
+
+def decoded(m: Module, index: Value, count: int, enable: Value) -> Value:
+    """Return ``count`` bits of which the one at ``index`` is set, if ``enable`` is and there is one.
+
+    The index is decoded in two halves, whose product costs an FPGA no cell of its own where a register takes it in.
+    """
+    low, high = Signal(CHUNK), Signal(-(-count // CHUNK))
+    m.d.comb += low.eq(1 << index[: index_bits(CHUNK)])
+    with m.If(enable):
+        m.d.comb += high.eq(1 << index[index_bits(CHUNK) :])
+    return Cat(low[i % CHUNK] & high[i // CHUNK] for i in range(count))
 
 
 def lowest(bits: Value) -> Value:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Const, Module, Signal
+from amaranth.hdl import Array, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...chip.memory_map import index_bits
-from .pick import picked
+from .pick import decoded, picked
 
 __all__ = ["ValidRing"]
 
@@ -67,11 +67,9 @@ class ValidRing(wiring.Component):
         """Build the rows, a decoder that they share, and the look-ups."""
         m = Module()
         rows = [Signal(self._size, name=f"row_{slot}") for slot in range(self._slots)]
-        mask = Signal(self._size)
-        m.d.comb += mask.eq(Const(1, self._size) << self.insert_index)
         for slot, row in enumerate(rows):
-            with m.If(self.insert & (self.insert_slot == slot)):
-                m.d.sync += row.eq(row | mask)
+            inserts = self.insert & (self.insert_slot == slot)
+            m.d.sync += row.eq(row | decoded(m, self.insert_index, self._size, inserts))
             with m.If(self.clear | (self.empty_row & (self.row_slot == slot))):
                 m.d.sync += row.eq(0)
         m.d.comb += [

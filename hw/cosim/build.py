@@ -165,7 +165,9 @@ def build_model(
     beat_bytes = stream_bits(texts, top) // 8
     speed = ("--x-assign", "fast", "--x-initial", "fast", "--no-timing")
     sizes = ("-CFLAGS", f"-DBEAT_BYTES={beat_bytes}")
-    recipe = Recipe(main, "Vmodel", (*speed, *sizes, *(("--trace",) if waves else ()), *options), waves)
+    recipe = Recipe(
+        main, "Vmodel", (*speed, *sizes, *(("--trace",) if waves else ()), *options), waves
+    )
     return build(texts, top, recipe, progress)
 
 
