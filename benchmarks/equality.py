@@ -1,5 +1,4 @@
-"""The Verilog against the simulator over many cycles: random programs, every event by signatures, every length, output
-and counter.
+"""The Verilog against the simulator over many cycles: every event by signatures, every length, output and counter.
 
 Usage: PYTHONPATH=. python benchmarks/equality.py [--cycles 10000000] [--seed 0] [--only CHIP ...]
 
@@ -99,7 +98,8 @@ class Tally:
         """Return a line of numbers."""
         c = self.counts
         return (
-            f"{c['cycles']:,} cycles equal in {self.seconds:.1f} s, {c['cycles'] / self.seconds / 1e3:,.0f} k cycles/s; "
+            f"{c['cycles']:,} cycles equal in {self.seconds:.1f} s, "
+            f"{c['cycles'] / self.seconds / 1e3:,.0f} k cycles/s; "
             f"{c['programs']} programs, {c['timesteps']:,} timesteps, {c['updates']:,} neuron updates, "
             f"{c['axons']:,} active axons, {c['flits']:,} flits at router outputs, {c['outputs']:,} at the host"
         )

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from .emitting import verilog
     from .running import run
     from .showing import show
+    from .synthesising import area, fpga
     from .verifying import verify
 
 _PLACES = {
+    "area": ("synthesising", "area"),
     "check": ("compiling", "check"),
     "compile": ("compiling", "compile_nir"),
     "demo": ("demonstration", "demo"),
+    "fpga": ("synthesising", "fpga"),
     "load_config": ("chip.config", "load_config"),
     "load_program": ("chip.program_file", "load_program"),
     "run": ("running", "run"),
@@ -37,9 +40,11 @@ _PLACES = {
 }
 
 __all__ = [
+    "area",
     "check",
     "compile",
     "demo",
+    "fpga",
     "load_config",
     "load_program",
     "run",

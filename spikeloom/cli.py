@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_hardware import verify_command, verilog_command
+from .cli_hardware import area_command, fpga_command, verify_command, verilog_command
 from .console import (
     BiasOption,
     ChipOption,
@@ -305,6 +305,8 @@ def demo_command(
 
 app.command("verilog")(verilog_command)
 app.command("verify")(verify_command)
+app.command("fpga")(fpga_command)
+app.command("area")(area_command)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
 from .console import (
     ChipOption,
@@ -19,6 +20,7 @@ from .console import (
     fail,
     print_table,
     print_text,
+    writable,
 )
 
 
@@ -52,6 +54,81 @@ def verilog_command(
     rows = [("file", "lines"), *((name, f"{lines:,}") for name, lines in emitted.files.items())]
     print_table(Table(f"Verilog of {emitted.chip} ({emitted.config_hash})", tuple(rows)))
     print_text(f"wrote {out}: top module {emitted.top}")
+
+
+def fpga_command(
+    chip: ChipOption,
+    part: Annotated[
+        str,
+        typer.Option(metavar="25k|45k|85k|xc7", help="Lattice ECP5; xc7: AMD 7, synthesis only."),
+    ] = "85k",
+    seeds: Annotated[int, typer.Option(metavar="N", help="Tries of the placer.")] = 1,
+    freq: Annotated[
+        float | None, typer.Option(metavar="MHZ", help="Clock to aim for; the chip's by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="fpga.json", help="Write the result.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="page.html", help="Write the page.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Synthesise, place and route a chip with open tools: utilisation, clock, critical path by component.
+
+    Exit code 1 if the design does not fit or misses the clock. Large chips take long: watch the progress.
+    """
+    from .synthesising import fpga, fpga_rows, save_fpga
+
+    for path in (out, report):
+        writable(path)
+    with _tools_may_fail(), errors.status("fpga") as status:
+        result = fpga(
+            chip,
+            part=part,
+            seeds=range(1, seeds + 1),
+            freq_mhz=freq,
+            progress=lambda what: status.update(f"fpga: {what}"),
+        )
+    _tell(result, fpga_rows(result), save_fpga(result, out=out, page=report), json)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def area_command(
+    chip: ChipOption,
+    out: Annotated[Path | None, typer.Option(metavar="area.json", help="Write the result.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="page.html", help="Write the page.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Estimate a chip's silicon area: gate equivalents of each component by Yosys, and its memories.
+
+    The first time a chip is asked for it is synthesised, which takes minutes.
+    """
+    from .synthesising import area, area_rows, save_area
+
+    for path in (out, report):
+        writable(path)
+    with _tools_may_fail(), errors.status("area") as status:
+        result = area(chip, progress=lambda what: status.update(f"area: {what}"))
+    _tell(result, area_rows(result), save_area(result, out=out, page=report), json)
+
+
+def _tell(
+    result: BaseModel,
+    tables: dict[str, tuple[tuple[str, ...], ...]],
+    files: tuple[Path, ...],
+    json: bool,
+) -> None:
+    from .showing import Table
+
+    if json:
+        print_text(result.model_dump_json(indent=1))
+        return
+    for title, rows in tables.items():
+        print_table(Table(title, rows))
+    for path in files:
+        print_text(f"wrote {path}")
 
 
 def verify_command(

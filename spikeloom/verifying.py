@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,6 @@ from .chip.program import ManyCoreProgram
 from .chip.program_file import load_program
 from .comparing import Case, Difference, compare_samples, locate
 from .data import input_shapes, load_arrays, shape_samples, to_payloads
-from .errors import InputError
 from .hw.cosim.build import build_model
 from .hw.verilog import emit_chip
 from .sim.run import run_many_core
@@ -86,8 +86,9 @@ def verify(
     """Run samples on the generated Verilog, simulated by Verilator, and on the simulator, and compare them.
 
     Each unit's signature (chip/signature.py) is read after every chip timestep, so that every retired neuron, every
-    flit at every output of a router, and their cycles are compared; beside them the length of every timestep and
-    every output. Where something differs, both machines run again and record the events of that timestep.
+    flit at every output of a router, and their cycles are compared; beside them the length of every timestep, every
+    output and every counter. A chip without signature registers is given them for this. Where something differs,
+    both machines run again and record the events of that timestep.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def verify(
 
     Raises
     ------
-    InputError, ProgramError, ValueError
+    ProgramError, ValueError
         The input is wrong, or the RTL cannot carry the chip's configuration.
     CosimError
         A tool is missing, or the Verilog could not be built or run.
@@ -114,12 +115,11 @@ def verify(
     tell = progress or (lambda _: None)
     if not isinstance(program, ManyCoreProgram):
         program = load_program(program)
+    if not program.config.many_core.signatures:
+        tell("the chip is given signature registers, which change nothing else")
+        signed = program.config.replace(many_core={"signatures": True})
+        program = dataclasses.replace(program, config=signed)
     config = program.config
-    if not config.many_core.signatures:
-        raise InputError(
-            f"chip {config.name!r} has no signature registers to compare; "
-            "set many_core.signatures to true and compile the network again"
-        )
     arrays = data if isinstance(data, dict) else load_arrays(data)
     shaped = shape_samples(
         arrays, input_shapes(program.inputs), timesteps=timesteps, encoder=encode, samples=samples, seed=seed,

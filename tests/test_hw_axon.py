@@ -19,7 +19,9 @@ from .support.bench import Bench
 
 # Axons, slots, bits: within a chunk of the walk, over several, no powers of two.
 SIZES = [(5, 2, 8), (16, 3, 4), (37, 6, 9)]
-SETTLE = 3  # cycles between the last arrival, or a reset, and a swap: the fewest that the barrier leaves
+SETTLE = (
+    3  # cycles between the last arrival, or a reset, and a swap: the fewest that the barrier leaves
+)
 
 
 def config_of(axons: int, slots: int, bits: int) -> ChipConfig:

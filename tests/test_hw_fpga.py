@@ -1,4 +1,4 @@
-"""FPGA: components from names, figures from the tools' reports, a design too large is an answer, tools that are missing."""
+"""FPGA: components from names, figures from reports, a design too large is an answer, tools that are missing."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_tool_that_is_missing_is_named_with_the_way_to_get_it(monkeypatch):
 
 
 def test_a_script_that_yosys_refuses_is_an_error():
-    with pytest.raises(ToolError, match="Yosys failed with exit code 1: .*no_such_file"):
+    with pytest.raises(ToolError, match=r"Yosys failed with exit code 1: .*no_such_file"):
         run_yosys("read_verilog no_such_file.v\n", {})
 
 

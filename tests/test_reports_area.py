@@ -155,8 +155,8 @@ def test_every_constant_has_its_source():
 
 def test_mistakes_in_the_table_get_sentences(tmp_path):
     fields = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    bad = fields["constants"]["nand2_um2"] | {"value": -1}
     with pytest.raises(CostError, match=r"constants\.nand2_um2\.value: Input should be greater"):
-        bad = fields["constants"]["nand2_um2"] | {"value": -1}
         area_costs_from_dict(
             fields | {"constants": fields["constants"] | {"nand2_um2": bad}}, "here"
         )

@@ -32,7 +32,8 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
             "accumulator_bits": 44, "membrane_bits": 43, "decay_bits": 10, "route_entries": 101, "pipeline_stages": 5,
         },
         "network": {
-            "columns": 3, "rows": 2, "fifo_depth": 3, "host_rows": [0, 1], "host_columns": [0, 2], "host_queue_flits": 5,
+            "columns": 3, "rows": 2, "fifo_depth": 3, "host_rows": [0, 1], "host_columns": [0, 2],
+            "host_queue_flits": 5,
         },
     },
     "grid": {  # many tiles, tiny cores

@@ -25,7 +25,6 @@ from spikeloom.hw.transport import Transport
 from .cosim_observed import MEMBRANE_KINDS, Observed
 from .cosim_simulator import STATE, Simulated, UnitEvents
 
-
 _LINK_CYCLES = 8  # what a STEP takes beside its beats: slices, judgement, queues
 
 
@@ -96,7 +95,10 @@ class Comparison:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.transport.__exit__(kind, error, trace)
         if error is None:
@@ -133,14 +135,18 @@ class Comparison:
         """Compare the lengths; return the cycles between the end of each timestep and the next one's start."""
         lengths, waits = simulated.lengths[sample].tolist(), record.host_waits
         steps = list(zip(lengths, record.lengths, waits, strict=True))
-        assert [took for _, took, wait in steps if not wait] == [length for length, _, wait in steps if not wait]
+        assert [took for _, took, wait in steps if not wait] == [
+            length for length, _, wait in steps if not wait
+        ]
         ends = np.add(record.start_cycles, record.lengths)[:-1]
         gaps = (np.array(record.start_cycles[1:]) - ends).tolist()
         assert min(gaps, default=0) >= 0
         self.observed.add("host waits", times=sum(waits))
         return gaps
 
-    def _compare_gaps(self, simulated: Simulated, sample: int, record: SampleRecord, gaps: list[int]) -> None:
+    def _compare_gaps(
+        self, simulated: Simulated, sample: int, record: SampleRecord, gaps: list[int]
+    ) -> None:
         """Demand that timesteps follow each other at once, but for one whose flits take longer than what runs before.
 
         The driver has sent a timestep's frames before the one before it starts, and the link takes a beat a cycle, if
@@ -181,7 +187,7 @@ class Comparison:
         of_simulator = simulated.states(sample)
         signatures = simulated.run.signatures[sample]
         registers = [
-            dict(tile=int(y * columns + x), neurons=int(n), depth=int(depth), kind=int(kind))
+            {"tile": int(y * columns + x), "neurons": int(n), "depth": int(depth), "kind": int(kind)}
             for x, y, n, depth, kind in zip(
                 *(program.register(name) for name in ("x", "y", "neurons", "depth", "kind")), strict=True
             )
@@ -190,20 +196,28 @@ class Comparison:
 
         def after(k: int) -> None:
             if is_exact:
-                assert self.driver.read_signatures().tolist() == signatures[k].tolist(), f"timestep {k}"
+                assert self.driver.read_signatures().tolist() == signatures[k].tolist(), (
+                    f"timestep {k}"
+                )
             for c, own in enumerate(registers):
                 if own["kind"] not in MEMBRANE_KINDS or k < own["depth"] or not own["neurons"]:
                     continue
                 state = self.driver.read_state(own["tile"], own["neurons"])
                 for name in STATE:
                     expected = of_simulator[k][name][c, : own["neurons"]]
-                    assert state[name].tolist() == expected.tolist(), f"{name} of core {c}, timestep {k}"
+                    assert state[name].tolist() == expected.tolist(), (
+                        f"{name} of core {c}, timestep {k}"
+                    )
                     self.observed.states += len(expected)
 
         # Where the host will be late, flits meet elsewhere in the mesh, and signatures are others.
-        late = [t.sample for t in self._traced if t.simulated is simulated and any(t.record.host_waits)]
+        late = [
+            t.sample for t in self._traced if t.simulated is simulated and any(t.record.host_waits)
+        ]
         is_exact = sample not in late and self.stalls_seed is None
-        record = self.driver.run_sample(simulated.payloads[sample], held=simulated.held, after_timestep=after)
+        record = self.driver.run_sample(
+            simulated.payloads[sample], held=simulated.held, after_timestep=after
+        )
         self._compare_times(simulated, sample, record)
         self.observed.state_cycles += sum(record.lengths)
 
@@ -222,7 +236,10 @@ class Comparison:
                 if unit in printed:
                     all_events = printed[unit]
                     part = slice(done[unit], done[unit] + len(expected.word))
-                    time = np.stack([all_events.timestep[part], all_events.cycle[part], all_events.tile[part]], axis=1)
+                    time = np.stack(
+                        [all_events.timestep[part], all_events.cycle[part], all_events.tile[part]],
+                        axis=1,
+                    )
                     found = UnitEvents(time, all_events.data[part]).in_order()
                 _assert_equal(found, expected, is_exact, f"{unit} events of sample {sample}")
                 done[unit] += len(expected.word)
@@ -235,7 +252,9 @@ class Comparison:
             if self.stalls_seed is None:
                 self.observed.observe(simulated, sample, record)
         for unit in SIGNATURE_UNITS:
-            assert done[unit] == len(printed.get(unit, ())), f"more {unit} events than the simulator has"
+            assert done[unit] == len(printed.get(unit, ())), (
+                f"more {unit} events than the simulator has"
+            )
 
 
 def _assert_equal(found: UnitEvents, expected: UnitEvents, is_exact: bool, what: str) -> None:
@@ -250,4 +269,6 @@ def _assert_equal(found: UnitEvents, expected: UnitEvents, is_exact: bool, what:
         for of in (found, expected)
     )
     wrong = [(ours, theirs) for ours, theirs in zip(*rows, strict=False) if ours != theirs]
-    raise AssertionError(f"{what}: (timestep, cycle, tile, word) of RTL and simulator differ first in {wrong[:1]}")
+    raise AssertionError(
+        f"{what}: (timestep, cycle, tile, word) of RTL and simulator differ first in {wrong[:1]}"
+    )

@@ -18,7 +18,12 @@ from .cosim_simulator import Simulated
 from .golden_many_core import GoldenManyCore
 
 BACK = {"north": "south", "east": "west", "south": "north", "west": "east"}
-MEMBRANE_KINDS = (NeuronKind.LIF, NeuronKind.CUBA_LIF, NeuronKind.INTEGRATOR, NeuronKind.CUBA_INTEGRATOR)
+MEMBRANE_KINDS = (
+    NeuronKind.LIF,
+    NeuronKind.CUBA_LIF,
+    NeuronKind.INTEGRATOR,
+    NeuronKind.CUBA_INTEGRATOR,
+)
 
 # The pairs of a router's input and output that X-then-Y routing knows.
 TURNS = {
@@ -67,7 +72,9 @@ class Observed:
         hops = Counter(
             turn for path in _paths(simulated, sample, record) for turn in path
         )  # fmt: skip
-        assert sum(hops.values()) == len(record.transfers), "the routes do not explain the transfers"
+        assert sum(hops.values()) == len(record.transfers), (
+            "the routes do not explain the transfers"
+        )
         for turn, times in hops.items():
             self.add("turn", *turn, times=times)
         if simulated.held:
@@ -81,8 +88,15 @@ class Observed:
         for name in ("saturations", "send_stalls", "sum_writes", "multiplies"):
             self.add(name, times=int(counters[:, CORE_EVENT_INDEX[name]].sum()))
         modes = simulated.program.register("weight_mode_bits")
-        for bits, synops in zip(modes.tolist(), counters[:, CORE_EVENT_INDEX["synops"]].tolist(), strict=True):
-            self.add("weight mode", simulated.program.config.many_core.core.weight_bits, bits, times=synops)
+        for bits, synops in zip(
+            modes.tolist(), counters[:, CORE_EVENT_INDEX["synops"]].tolist(), strict=True
+        ):
+            self.add(
+                "weight mode",
+                simulated.program.config.many_core.core.weight_bits,
+                bits,
+                times=synops,
+            )
         self.add("host_stalls", times=simulated.run.chip_counters["host_stalls"])
         self.add("overruns", times=simulated.run.chip_counters["overruns"])
 
@@ -98,7 +112,16 @@ class Observed:
 
     def _observe_cores(self, program: ManyCoreProgram, record: EventRecord) -> None:
         """Count modes of neurons, where they had an effect: the mode of a reset where a neuron fired."""
-        names = ("kind", "reset_mode", "reset_timing", "compare", "floor", "axon_signed", "refractory", "random_mask")
+        names = (
+            "kind",
+            "reset_mode",
+            "reset_timing",
+            "compare",
+            "floor",
+            "axon_signed",
+            "refractory",
+            "random_mask",
+        )
         fired = record.retire("output") != 0
         for c in range(program.core_count):
             own = record.retire("core") == c
@@ -123,7 +146,9 @@ class Observed:
         """Count the flits that came to cores in use, by kind, by delay and by the slot that they were for."""
         mesh, slots = program.config.many_core.network, program.config.many_core.core.delay_slots
         used = program.register("y") * mesh.columns + program.register("x")
-        here = (record.transfer("output") == PORTS.index("local")) & np.isin(record.transfer("router"), used)
+        here = (record.transfer("output") == PORTS.index("local")) & np.isin(
+            record.transfer("router"), used
+        )
         columns = (record.transfer(name)[here].tolist() for name in ("k", "kind", "delay"))
         for (k, kind, delay), times in Counter(zip(*columns, strict=True)).items():
             self.add("arrival", FlitKind(kind), times=times)
@@ -145,23 +170,28 @@ class _Watched(deque):
             self.observed.add("full FIFO", self.depth, self.port)
 
 
-def _paths(simulated: Simulated, sample: int, record: EventRecord) -> Iterable[list[tuple[str, str]]]:
+def _paths(
+    simulated: Simulated, sample: int, record: EventRecord
+) -> Iterable[list[tuple[str, str]]]:
     """Yield the turns of every flit of a sample: those that the host sent, those of the neurons that fired."""
     program = simulated.program
-    mesh = program.config.many_core.network
     inputs = HostInputs.of(program)
     for k in range(program.chip_timesteps(simulated.timesteps)):
         flits = inputs.flits(simulated.payloads[sample], simulated.held, k, simulated.timesteps)
-        for row, words in zip(mesh.host_rows, flits, strict=True):
+        for words in flits:
             for word in words:
                 fields = inputs.layout.unpack(word)
                 yield _turns("west", fields["dx"], fields["dy"])
     for core, neuron, output in record.retires[:, 2:5].tolist():
         if output:
             first = program.route_offset[core] + program.route_base[core, neuron]
-            for _, dx, dy, *_ in program.routes[first : first + program.route_count[core, neuron]].tolist():
+            for _, dx, dy, *_ in program.routes[
+                first : first + program.route_count[core, neuron]
+            ].tolist():
                 turns = _turns("local", dx, dy)
-                to_host = program.register("y")[core] + dy == -1  # leaves the mesh by the last northern output
+                to_host = (
+                    program.register("y")[core] + dy == -1
+                )  # leaves the mesh by the last northern output
                 yield turns[:-1] if to_host else turns
 
 

@@ -1,4 +1,4 @@
-"""What the simulator says of a sample, for a comparison with the Verilog: events, states, lengths, outputs, counters."""
+"""What the simulator says of a sample, to compare the Verilog with: events, states, lengths, outputs, counters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class UnitEvents:
 
     def without_cycles(self) -> list[tuple[int, int, int]]:
         """Return (timestep, tile, word) of all, sorted."""
-        return sorted(zip(self.time[:, 0].tolist(), self.time[:, 2].tolist(), self.word.tolist(), strict=True))
+        return sorted(
+            zip(self.time[:, 0].tolist(), self.time[:, 2].tolist(), self.word.tolist(), strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,12 @@ class Simulated:
             rows = found[name]
             word = np.empty(len(rows), dtype=object)
             word[:] = [row[2] for row in rows]
-            time = [(step, cycle, tile) for step, (cycle, tile, _) in zip(k.tolist(), rows, strict=True)]
-            of_unit[name] = UnitEvents(np.array(time, dtype=np.int64).reshape(-1, 3), word).in_order()
+            time = [
+                (step, cycle, tile) for step, (cycle, tile, _) in zip(k.tolist(), rows, strict=True)
+            ]
+            of_unit[name] = UnitEvents(
+                np.array(time, dtype=np.int64).reshape(-1, 3), word
+            ).in_order()
         return of_unit
 
     def states(self, sample: int) -> list[dict[str, Ints]]:
