@@ -170,6 +170,7 @@ def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Prog
         {"netlist.json": netlist},
         ["report.json"],
         progress=lambda line: tell(line.removeprefix("Info:").strip()) if line.strip() else None,
+        give_up=_Divergence(),
     )
     resources = _used_and_there(run.log) or result.resources
     options = [
@@ -194,8 +195,34 @@ def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Prog
     return result.model_copy(update=update)
 
 
+class _Divergence:
+    """Watches the router's log: whether it makes things worse, which may go on for hours."""
+
+    _ITERATION = re.compile(r"iter=(\d+) .*overused=(\d+)")
+    _PATIENCE, _FEW = (
+        15,
+        1000,
+    )  # iterations that it has in any case; wires that it may yet get rid of
+
+    def __init__(self) -> None:
+        self._best: int | None = None
+
+    def __call__(self, line: str) -> bool:
+        match = self._ITERATION.search(line)
+        if match is None:
+            return False
+        iteration, overused = map(int, match.groups())
+        self._best = overused if self._best is None else min(self._best, overused)
+        late = iteration >= self._PATIENCE and overused > self._FEW
+        return late and overused > 2 * self._best
+
+
 def _problem(run: ToolRun, resources: Sequence[Resource]) -> str:
     """Say why a design was not placed or routed."""
+    if run.code < 0:
+        cells = next((r for r in resources if r.name == "LUT4" and r.available), None)
+        full = f", {cells.used:,} of {cells.available:,} LUT4s being used" if cells else ""
+        return f"the design was placed but cannot be routed: wires crowd more and more{full}"
     short = [r for r in resources if r.available is not None and r.used > r.available]
     if short:
         needs = ", ".join(f"{r.used:,} of {r.available:,} {r.name}s" for r in short)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 __all__ = ["NEXTPNR_ECP5", "YOSYS", "Tool", "ToolError", "ToolRun", "run_tool", "run_yosys"]
 
-_LOG = "tool.log"
+_LOG, _ERRORS = "tool.log", "tool.errors"
 _POLL_S = 0.2
 
 
@@ -74,11 +74,13 @@ def run_tool(
     outputs: Iterable[str] = (),
     *,
     progress: Callable[[str], None] | None = None,
+    give_up: Callable[[str], bool] | None = None,
 ) -> ToolRun:
     """Run ``tool`` in a temporary folder that holds ``inputs``, by name; return what it wrote.
 
     The tools see only the folder they start in, so names have no directories. ``-l`` and the name of a log are added
-    to ``arguments``: what ABC prints replaces their standard output. ``progress`` gets each line of the log.
+    to ``arguments``: what ABC prints replaces their standard output. ``progress`` gets each line of the log, and so
+    does ``give_up``: once it answers True the tool is ended, with a negative exit code.
 
     Raises
     ------
@@ -86,8 +88,9 @@ def run_tool(
         When the tool is not installed. Its failure is told by the exit code.
     """
     _ = tool.version  # is it there?
-    with tempfile.TemporaryDirectory(prefix="spikeloom-") as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spikeloom-")))
+        stderr = stack.enter_context((folder / _ERRORS).open("wb"))
         for file, content in inputs.items():
             data = content.encode() if isinstance(content, str) else content
             (folder / file).write_bytes(data)
@@ -98,21 +101,21 @@ def run_tool(
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=stderr,
         )
         try:
             for line in _lines(folder / _LOG, process):
                 if progress is not None:
                     progress(line)
+                if give_up is not None and give_up(line):
+                    break
         finally:
             if process.poll() is None:
                 process.kill()
-            stderr = process.communicate()[1]
-        log_file = folder / _LOG
-        log = log_file.read_text(encoding="utf-8", errors="replace") if log_file.is_file() else ""
+            process.wait()
+        log = _text(folder / _LOG)
         if process.returncode and "ERROR:" not in log:
-            log += stderr
+            log += _text(folder / _ERRORS)
         files = {
             file: (folder / file).read_bytes() for file in outputs if (folder / file).is_file()
         }
@@ -147,7 +150,12 @@ def run_yosys(
     return run
 
 
-def _lines(path: Path, process: subprocess.Popen[str]) -> Iterator[str]:
+def _text(path: Path) -> str:
+    """Return what a tool wrote, if it did."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _lines(path: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
     """Yield the lines of a file that ``process`` writes, until it ends; waits for it."""
     with contextlib.ExitStack() as stack:
         file = None

@@ -104,6 +104,11 @@ def test_sums_agree_in_values_and_cycles(size, data):
     used = data.draw(st.integers(1, neurons))
     half, top = 1 << (weight_bits - 1), 1 << core.activation_bits
     weights = rng.integers(-half, half, (1, axons, neurons))
+    is_extreme = data.draw(
+        st.booleans()
+    )  # every axon, its value and every weight as far from 0 as they go
+    if is_extreme:
+        weights[:] = -half
     image = memories._weight_image(weights[0], weight_bits)
     lanes = config.many_core.effective_lanes(weight_bits)
     steps = data.draw(
@@ -122,8 +127,11 @@ def test_sums_agree_in_values_and_cycles(size, data):
     )
     axon = AxonState(*(np.zeros(axons, dtype=np.int64) for _ in AxonState._fields))
     walks, arrivals, expected = [], [], []
-    for k, (active, sums) in enumerate(steps):
+    for k, (drawn, sums) in enumerate(steps):
+        active = set(range(axons)) if is_extreme else drawn
         values = rng.choice([1, 1, -top // 2, top - 1, 3, 0], len(active))
+        if is_extreme:
+            values[:] = top - 1
         for place, (a, value) in enumerate(zip(sorted(active), values, strict=True)):
             axon.walk_axon[place], axon.walk_value[place] = a, value
         multiplied = dendrite_accumulate(state, axon, weights, 0, k % slots, len(active), used)

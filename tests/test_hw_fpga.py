@@ -140,6 +140,24 @@ def test_a_design_too_large_is_an_answer(monkeypatch):
     assert found.seeds[0].fmax_mhz is None
 
 
+def test_a_router_that_makes_things_worse_is_stopped_and_that_is_an_answer(monkeypatch):
+    watch = fpga._Divergence()
+    lines = [f"Info:     iter={i} wires=9 overused={n} overuse={n}" for i, n in enumerate(
+        [98000, 50000, 10000, *[4500] * 12, 4000, 6000, 8000, 8001], 1
+    )]  # fmt: skip
+    assert [watch(line) for line in ["Info: routing", *lines]] == [False] * len(lines) + [True]
+    nearly = fpga._Divergence()
+    assert not any(nearly(f"iter={i} wires=9 overused={1 + i % 7}") for i in range(1, 60))
+
+    log = "Info: \t        TRELLIS_COMB:   72833/  83640    87%\n"
+    monkeypatch.setattr(fpga, "run_tool", lambda *_, **__: ToolRun(-9, log, {}, 5.0))
+    found = fpga._route(result(), PARTS["85k"], b"{}", 1, lambda _: None)
+    assert not found.ok
+    assert found.problem is not None
+    assert "cannot be routed" in found.problem
+    assert "72,833 of 83,640 LUT4s" in found.problem
+
+
 def test_a_tool_that_dies_in_silence_is_an_error(monkeypatch):
     monkeypatch.setattr(fpga, "run_tool", lambda *_, **__: ToolRun(9, "", {}, 5.0))
     with pytest.raises(ToolError, match="exit code 9"):
@@ -178,6 +196,24 @@ def test_tools_see_only_their_folder_and_give_back_what_is_asked():
     assert any("Executing" in line for line in lines)
     with pytest.raises(ToolError, match="no_such_distribution is not installed"):
         run_tool(Tool("no_such_distribution", "no_such_module", "x"), [], {})
+
+
+def test_a_tool_that_is_given_up_is_ended(tmp_path, monkeypatch):
+    (tmp_path / "endless.py").write_text(
+        "import sys, time\n"
+        "def run(arguments):\n"
+        "    with open(arguments[1], 'w') as log:\n"
+        "        print('hopeless', file=log, flush=True)\n"
+        "        print('x' * 300000, file=sys.stderr)\n"
+        "        time.sleep(600)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = run_tool(Tool("pytest", "endless", "run"), [], {}, give_up=lambda line: "less" in line)
+    assert run.code < 0
+    assert run.seconds < 60
+    assert run.log.startswith("hopeless")
 
 
 def test_synthesis_to_clock_on_a_small_design():
