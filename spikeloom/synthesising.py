@@ -138,7 +138,7 @@ def area_rows(result: AreaResult) -> dict[str, Rows]:
     rows = [
         (
             row.component,
-            row.part,
+            "logic" if row.part == "logic" else row.what,
             f"{row.quantity:,.0f} {row.unit}",
             f"{row.each_mm2:.5f}",
             str(row.count),

@@ -1,4 +1,4 @@
-"""The whole chip's Verilog behind AXI4-Stream drivers that are not ours, cocotbext-axi, with random pauses on both sides."""
+"""The whole chip's Verilog behind AXI4-Stream models that are not ours, cocotbext-axi, which pause at random."""
 
 from __future__ import annotations
 

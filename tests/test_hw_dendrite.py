@@ -18,7 +18,7 @@ from spikeloom.chip.memory_map import CoreMemories, Memory
 from spikeloom.chip.packet import FlitKind
 from spikeloom.hw.cores.dendrite import Dendrite
 from spikeloom.hw.cores.synapse import Synapse
-from spikeloom.sim.cores.dendrite import dendrite_accumulate, sum_add
+from spikeloom.sim.cores.dendrite import dendrite_accumulate, dendrite_clear, sum_add
 from spikeloom.sim.cores.state import AxonState, DendriteState
 
 from .support.bench import Bench
@@ -122,12 +122,16 @@ def test_sums_agree_in_values_and_cycles(size, data):
         )
     )  # fmt: skip
 
+    resets = data.draw(st.sets(st.integers(1, len(steps)), max_size=1))  # samples that start then
+
     state = DendriteState(
         np.zeros((1, slots, neurons), dtype=np.int64), np.zeros(neurons, dtype=np.int64)
     )
     axon = AxonState(*(np.zeros(axons, dtype=np.int64) for _ in AxonState._fields))
     walks, arrivals, expected = [], [], []
     for k, (drawn, sums) in enumerate(steps):
+        if k in resets:
+            dendrite_clear(state)
         active = set(range(axons)) if is_extreme else drawn
         values = rng.choice([1, 1, -top // 2, top - 1, 3, 0], len(active))
         if is_extreme:
@@ -162,6 +166,10 @@ def test_sums_agree_in_values_and_cycles(size, data):
         await ctx.tick()
         ctx.set(dendrite.clear, 0)
         for k, (walk, flits) in enumerate(zip(walks, arrivals, strict=True)):
+            if k in resets:
+                ctx.set(dendrite.clear, 1)
+                await ctx.tick()
+                ctx.set(dendrite.clear, 0)
             ctx.set(dendrite.swap, 1)
             await ctx.tick()
             ctx.set(dendrite.swap, 0)

@@ -22,8 +22,10 @@ class StreamWatch:
 
     def __init__(self) -> None:
         self.faults: list[str] = []
-        self.beats = dict.fromkeys(SIDES, 0)
-        self.waits = dict.fromkeys(SIDES, 0)  # cycles in which a beat was offered and not taken
+        self.beats: dict[str, int] = dict.fromkeys(SIDES, 0)
+        self.waits: dict[str, int] = dict.fromkeys(
+            SIDES, 0
+        )  # cycles in which a beat was offered and not taken
         self.cycles = 0
 
     async def start(self) -> None:
