@@ -68,7 +68,7 @@ def test_a_missing_tool_is_named(program, tool, monkeypatch):
         building.shutil, "which", lambda name: None if name == tool else found(name)
     )
     with pytest.raises(ToolError, match=rf"needs {tool.replace('+', '[+]')}.*apt-get install"):
-        spikeloom.verify(program, {"inputs": INPUTS.astype(float)}, verilog=verilog("single"))
+        spikeloom.verify(program, {"inputs": INPUTS.astype(float)})
 
 
 def test_a_foreign_or_missing_program_is_refused(tmp_path):
