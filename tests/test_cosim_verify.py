@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,17 @@ from typer.testing import CliRunner
 import spikeloom
 from spikeloom.chip.program_file import save_program
 from spikeloom.cli import app
+from spikeloom.comparing import Case, compare_samples
 from spikeloom.hw.cores.dendrite import Dendrite
 from spikeloom.hw.cosim import build as building
 from spikeloom.hw.cosim.errors import ToolError
 from spikeloom.hw.verilog import emit_chip
 from spikeloom.sim.trace import record_sample
 
-from .support.cosim_chips import chip
+from .support.cosim_chips import build, chip, verilog
+from .support.cosim_observed import MEMBRANE_KINDS
+from .support.cosim_simulator import Simulated
+from .support.cosim_stimulus import draw
 from .support.wires import wire_program
 
 INPUTS = np.array([[[0], [1], [1]], [[1], [0], [1]]])  # samples, timesteps, inputs
@@ -61,6 +66,35 @@ def test_a_planted_difference_is_located(program, monkeypatch):
     assert f"cycle {cycle}, core at (0, 0)" in str(difference)
 
 
+def test_one_wrong_weight_is_found_where_it_first_acts():
+    simulated = draw(chip("square"), 107)
+    program, weights = simulated.program, simulated.program.weights.copy()
+    c, axon = _first_active_axon(simulated)
+    weights[c, axon, 0] ^= 1
+    other = replace(simulated, program=replace(program, weights=weights))
+    case = Case(program, simulated.payloads, simulated.timesteps)
+    difference = compare_samples(case, other.run, build("square"))
+    ours, theirs = (one.record(0).retires for one in (simulated, other))
+    k, _, core = ours[np.flatnonzero((ours != theirs).any(axis=1))[0], :3].tolist()
+    assert core == c
+    assert difference is not None
+    assert (difference.sample, difference.timestep) == (0, k)
+    assert compare_samples(case, simulated.run, build("square")) is None
+
+
+def _first_active_axon(simulated: Simulated) -> tuple[int, int]:
+    """Return a core with a membrane, and an axon of it to which the host sends in the first timestep."""
+    program, mesh = simulated.program, simulated.program.config.many_core.network
+    for i, value in enumerate(simulated.payloads[0, 0].tolist()):
+        first, last = program.input_offset[i : i + 2].tolist()
+        for port, dx, dy, axon, _ in program.input_routes[first:last].tolist() if value else ():
+            place = (dx, mesh.host_rows[port] + dy)
+            for c, own in enumerate(zip(program.register("x"), program.register("y"), strict=True)):
+                if own == place and program.register("kind")[c] in MEMBRANE_KINDS:
+                    return c, axon
+    raise AssertionError("no core with a membrane has an input")
+
+
 @pytest.mark.parametrize("tool", ["g++", "make", "perl"])
 def test_a_missing_tool_is_named(program, tool, monkeypatch):
     found = building.shutil.which
@@ -68,7 +102,7 @@ def test_a_missing_tool_is_named(program, tool, monkeypatch):
         building.shutil, "which", lambda name: None if name == tool else found(name)
     )
     with pytest.raises(ToolError, match=rf"needs {tool.replace('+', '[+]')}.*apt-get install"):
-        spikeloom.verify(program, {"inputs": INPUTS.astype(float)})
+        spikeloom.verify(program, {"inputs": INPUTS.astype(float)}, verilog=verilog("single"))
 
 
 def test_a_foreign_or_missing_program_is_refused(tmp_path):
