@@ -259,7 +259,7 @@ class StepEnd:
 
     ``tag`` is its number in the sample modulo 64; ``outputs`` how many OUTPUTs were its; ``start_cycle`` the chip's
     free running counter in its cycle 0, modulo 2**32; ``length`` its cycles; ``host_waits`` the cycles in which the
-    host was late, see docs/blocks/host.md: with 0 of them the timestep took exactly what the simulator says.
+    host was late, see docs/host_protocol.md: before the first ones of a sample, timesteps take what the simulator says.
     """
 
     tag: int

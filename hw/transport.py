@@ -46,12 +46,12 @@ class SampleRecord:
     start_cycles
         The chip's cycle counter in cycle 0 of each timestep, counted on beyond 32 bits from the first one.
     lengths
-        Cycles of each timestep. Without waits of the host these are the simulator's, where the first one also holds the
-        cycles of the sample's reset: see `simulator_cycles`.
+        Cycles of each timestep. Before the host's first waits these are the simulator's, where the first one also holds
+        the cycles of the sample's reset: see `simulator_cycles`.
     outputs
         In the order of their timesteps; within one, of their arrival.
     host_waits
-        Cycles in which the chip waited for the host, or might have; the length is the simulator's where it is 0.
+        Cycles in which the chip waited for the host, or might have.
     """
 
     start_cycles: list[int] = field(default_factory=list)

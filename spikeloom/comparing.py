@@ -23,6 +23,7 @@ from .sim.run import ManyCoreRun
 from .sim.trace import EventRecord, record_sample
 
 Event = tuple[int, int, int]  # cycle, tile, word
+HOST = "host"  # the unit of a difference that is not the chip's: its host was late
 
 
 class Difference(BaseModel):
@@ -76,10 +77,11 @@ def compare_samples(
 ) -> Difference | None:
     """Run all samples on the Verilog and return the first difference to what was ``simulated`` with signatures.
 
-    Compared after each chip timestep: every unit's signature and the timestep's length. After each sample: every
-    output. After the last: every counter. Without ``every_timestep`` signatures are read once a sample: as no event is
-    forgotten until then, as much is compared in less time, and timesteps follow each other without a gap. Only in which
-    timestep the first event differs stays unknown; the difference says the last.
+    Compared after each chip timestep: every unit's signature and the timestep's length, unless the host was late,
+    which ends the comparison, since the simulator's never is. After each sample: every output. After the last: every
+    counter. Without ``every_timestep`` signatures are read once a sample: as no event is forgotten until then, as much
+    is compared in less time, and timesteps follow each other without a gap. Only in which timestep the first event
+    differs stays unknown; the difference says the last.
     """
     with VerilatedTransport(build, stalls_seed) as transport:
         driver = HostDriver(case.program.config, transport)
@@ -115,6 +117,12 @@ def _first_timestep(
     lengths[0] -= chip.sample_reset_cycles
     first = len(lengths) - len(signatures)
     for k, length in enumerate(lengths.tolist()):
+        if record.host_waits[k]:
+            return Difference(
+                sample=sample, timestep=k, unit=HOST, simulator="a host that is never late",
+                rtl=f"waited {record.host_waits[k]} cycles for it: the link is too slow for more flits of a timestep "
+                f"than network.host_queue_flits, {chip.network.host_queue_flits}; give the chip longer queues",
+            )  # fmt: skip
         expected = simulated.signatures[sample, k]
         wrong = np.argwhere(signatures[k - first] != expected) if k >= first else np.empty((0, 2))
         if len(wrong):
@@ -123,7 +131,7 @@ def _first_timestep(
                 case, sample, k, tile, unit, None,
                 f"signature {expected[tile, unit]:08x}", f"{signatures[k - first, tile, unit]:08x}",
             )  # fmt: skip
-        if record.lengths[k] != length and not record.host_waits[k]:
+        if record.lengths[k] != length:
             return Difference(
                 sample=sample, timestep=k, unit="barrier", simulator=f"{length} cycles",
                 rtl=f"{record.lengths[k]} cycles",

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from .chip.events import CORE_EVENT_INDEX
 from .chip.program import ManyCoreProgram
 from .chip.program_file import load_program
-from .comparing import Case, Difference, compare_samples, locate
+from .comparing import HOST, Case, Difference, compare_samples, locate
 from .data import input_shapes, load_arrays, shape_samples, to_payloads
-from .hw.cosim.build import build_model
+from .hw.cosim.build import build_model, find_tools
 from .hw.verilog import emit_chip
 from .sim.run import run_many_core
 from .waves import write_waves
@@ -128,6 +128,7 @@ def verify(
     payloads, _ = to_payloads(program, shaped)
     case = Case(program, payloads, shaped.timesteps)
 
+    find_tools()
     tell("the Verilog is generated")
     verilog = verilog or emit_chip(config, trace=True)
     build = build_model(verilog, progress=progress)
@@ -142,7 +143,7 @@ def verify(
         case, simulated, build, sample_done=lambda s: tell(f"sample {s + 1} of {len(payloads)} is equal")
     )  # fmt: skip
     rtl_s = time.perf_counter() - began
-    if difference is not None:
+    if difference is not None and difference.unit != HOST:
         tell("the machines differ: both run again to the first event that does")
         difference = locate(case, build, difference)
     if waves is not None:

@@ -135,3 +135,12 @@ def test_verilog_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(OSError, match=r"thesis\.txt"):
         spikeloom.verilog(chip("single"), mine)
     assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+
+
+def test_a_host_that_cannot_keep_up_is_no_fault_of_the_chip():
+    simulated = draw(chip("ports"), 200, (40, 4))  # more flits a timestep than its queues hold
+    case = Case(simulated.program, simulated.payloads, simulated.timesteps)
+    difference = compare_samples(case, simulated.run, build("ports"))
+    assert difference is not None
+    assert (difference.unit, difference.x, difference.cycle) == ("host", None, None)
+    assert "network.host_queue_flits, 5; give the chip longer queues" in difference.rtl
