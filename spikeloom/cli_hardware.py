@@ -66,7 +66,9 @@ def fpga_command(
     freq: Annotated[
         float | None, typer.Option(metavar="MHZ", help="Clock to aim for; the chip's by default.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="fpga.json", help="Write the result.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="fpga.json", help="Write the result.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="page.html", help="Write the page.")
     ] = None,
@@ -95,7 +97,9 @@ def fpga_command(
 
 def area_command(
     chip: ChipOption,
-    out: Annotated[Path | None, typer.Option(metavar="area.json", help="Write the result.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="area.json", help="Write the result.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="page.html", help="Write the page.")
     ] = None,
