@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from spikeloom.chip.arithmetic import Compare, NeuronKind, ResetMode, ResetTiming
 from spikeloom.chip.config import CoreConfig
+from spikeloom.chip.program import CORE_REGISTERS, NEURON_MEMORIES
 from spikeloom.hw.cores import soma_update as soma_update_rtl
 
 from .support.soma_bench import RETIRE_LATENCY, Bench, Reference
-from .support.soma_programs import SPIKING, STATELESS, Life, lives
+from .support.soma_programs import SPIKING, STATELESS, Life, Step, lives
 
 # Sizes off powers of two; widths at both ends of their ranges, and where products need one or several multipliers.
 CORES = {
@@ -145,6 +146,24 @@ def test_every_update_equals_the_simulators(kind):
                 rich = kind not in SPIKING or case[1:3] == (ResetMode.SUBTRACT, ResetTiming.SAME)
                 agreement(bench_of(name), case, seen, max_examples=8 if rich else 3)()
     assert {event for event in covered(kind) if not seen[event]} == set()
+
+
+@pytest.mark.parametrize("floor", [0, 1])
+@pytest.mark.parametrize("mode", ResetMode)
+def test_the_floor_of_a_negative_threshold_acts_on_what_the_reset_leaves(mode, floor):
+    # A membrane of -3 fires at -5, though it is far below the floor of 5; a reset to 20 is above it, one to 2 below.
+    core = CORES["narrow"]
+    registers = dict.fromkeys((name for name, _, _ in CORE_REGISTERS), 0) | {
+        "kind": int(NeuronKind.LIF), "neurons": 2, "reset_mode": int(mode), "compare": int(Compare.GE),
+        "max_output": 1, "floor": floor,
+    }  # fmt: skip
+    memories = {name: [0, 0] for name in NEURON_MEMORIES} | {
+        "v_threshold": [-5, -5], "v_reset": [20, 2], "v_init": [-3, -3], "decay_mem": [1 << core.decay_bits] * 2,
+    }  # fmt: skip
+    seen = Counter()
+    step = Step(is_first=True, sums=[0, 0], gaps=[0, 0])
+    compare(bench_of("narrow"), [Life(registers, memories, [], [step])], seen)
+    assert seen[NeuronKind.LIF, mode, ResetTiming.SAME, Compare.GE] == 2
 
 
 # What a fault replaces in hw/cores/soma_update.py, and the comparison under which it shows.

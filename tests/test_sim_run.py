@@ -120,6 +120,17 @@ def test_fixed_timesteps_have_their_length_and_flag_overruns():
         assert run.cycles[:, 1:].min() >= period
 
 
+def test_a_timestep_as_long_as_its_period_is_no_overrun():
+    program, payloads, timesteps = some_run(samples=3)
+    lengths = run_many_core(program, payloads, timesteps).cycles
+    lengths[:, 0] -= program.config.many_core.sample_reset_cycles
+    longest = int(lengths.max())
+    for period, overruns in ((longest, 0), (longest - 1, (lengths == longest).sum())):
+        fixed = program.config.replace(timestep={"mode": "fixed", "period_cycles": period})
+        run = run_many_core(replace(program, config=fixed), payloads, timesteps)
+        assert run.chip_counters["overruns"] == overruns
+
+
 def test_checkpoint_goes_on_where_it_stopped(tmp_path):
     program, payloads, timesteps = some_run(samples=700)
     whole = run_many_core(program, payloads, timesteps, threads=2)
