@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from .costs import Constant, CostError, Known, Status
+from .costs import Constant, Known, Status, Table, load_table, table_from_dict
 
 __all__ = ["AreaCosts", "PublishedChip", "area_costs_from_dict", "load_area_costs"]
-
-_FOLDER = Path(__file__).parent / "costs"
 
 
 class _Model(BaseModel):
@@ -45,19 +40,14 @@ class Constants(_Model):
     smallest_sram_bytes: Constant
 
 
-class AreaCosts(_Model):
+class AreaCosts(Table):
     """What logic and layout take at one node."""
 
+    kind = "area"
+
     version: Literal[1]
-    name: str = Field(min_length=1)
-    node_nm: int = Field(ge=3, le=250)
     constants: Constants
     published: tuple[PublishedChip, ...]
-
-    @cached_property
-    def table_hash(self) -> str:
-        """Sixteen hexadecimal digits of the table's SHA-256, sources included."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 def load_area_costs(node_nm_or_path: int | str | Path) -> AreaCosts:
@@ -68,25 +58,7 @@ def load_area_costs(node_nm_or_path: int | str | Path) -> AreaCosts:
     CostError
         No such table, no YAML, or a field that is unknown, missing or out of range.
     """
-    if isinstance(node_nm_or_path, int):
-        path = _FOLDER / f"area_{node_nm_or_path}nm.yaml"
-        if not path.is_file():
-            there = ", ".join(
-                sorted(p.stem.removeprefix("area_") for p in _FOLDER.glob("area_*.yaml"))
-            )
-            raise CostError(
-                f"there is no area table for {node_nm_or_path} nm, only for {there}; "
-                "set node_nm in the chip's configuration to one of these"
-            )
-    else:
-        path = Path(node_nm_or_path)
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CostError(
-            f"{path} is no readable YAML file: {' '.join(str(error).split())}"
-        ) from None
-    return area_costs_from_dict(fields, str(path))
+    return load_table(AreaCosts, "area", node_nm_or_path)
 
 
 def area_costs_from_dict(fields: Any, where: str) -> AreaCosts:
@@ -97,13 +69,4 @@ def area_costs_from_dict(fields: Any, where: str) -> AreaCosts:
     CostError
         One line per wrong field.
     """
-    if not isinstance(fields, dict):
-        raise CostError(f"{where} must hold a mapping of fields, not {type(fields).__name__}")
-    try:
-        return AreaCosts.model_validate(fields)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, item['loc'])) or 'the table'}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise CostError(f"{where} is no valid area table:\n  " + "\n  ".join(lines)) from None
+    return table_from_dict(AreaCosts, fields, where)

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from math import exp, log
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -129,12 +129,30 @@ class SramTable(_Sourced):
         return _interpolate(self._curves["area_mm2"], size_bytes)
 
 
-class CostTable(_Model):
-    """All costs of the many-core at one node."""
+class Table(_Model):
+    """A table of one node; ``kind`` is what messages call it."""
 
-    version: Literal[2]
+    kind: ClassVar[str]
+
+    version: Any  # which one a table reads, it says itself
     name: str = Field(min_length=1)
     node_nm: int = Field(ge=3, le=250)
+
+    @cached_property
+    def table_hash(self) -> str:
+        """Sixteen hexadecimal digits of the table's SHA-256, sources included."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+_Table = TypeVar("_Table", bound=Table)
+
+
+class CostTable(Table):
+    """All costs of the many-core at one node."""
+
+    kind = "cost"
+
+    version: Literal[2]
     voltage_v: float = Field(gt=0, le=5)
     sram: SramTable
     curves: dict[str, Curve]
@@ -147,11 +165,6 @@ class CostTable(_Model):
     def curve(self, name: str) -> Curve:
         """Return a curve; CostError names those there are."""
         return _named(self.curves, name, "curve")
-
-    @cached_property
-    def table_hash(self) -> str:
-        """Sixteen hexadecimal digits of the table's SHA-256, sources included."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 def worst_status(*statuses: Status) -> Status:
@@ -167,25 +180,7 @@ def load_costs(node_nm_or_path: int | str | Path) -> CostTable:
     CostError
         No such table, no YAML, or a field that is unknown, missing or out of range.
     """
-    if isinstance(node_nm_or_path, int):
-        path = _FOLDER / f"many_core_{node_nm_or_path}nm.yaml"
-        if not path.is_file():
-            there = ", ".join(
-                sorted(p.stem.removeprefix("many_core_") for p in _FOLDER.glob("many_core_*.yaml"))
-            )
-            raise CostError(
-                f"there is no cost table for {node_nm_or_path} nm, only for {there}; "
-                "set node_nm in the chip's configuration to one of these"
-            )
-    else:
-        path = Path(node_nm_or_path)
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CostError(
-            f"{path} is no readable YAML file: {' '.join(str(error).split())}"
-        ) from None
-    return costs_from_dict(fields, str(path))
+    return load_table(CostTable, "many_core", node_nm_or_path)
 
 
 def costs_from_dict(fields: Any, where: str) -> CostTable:
@@ -196,10 +191,38 @@ def costs_from_dict(fields: Any, where: str) -> CostTable:
     CostError
         One line per wrong field.
     """
+    return table_from_dict(CostTable, fields, where)
+
+
+def load_table(model: type[_Table], prefix: str, node_nm_or_path: int | str | Path) -> _Table:
+    """Load a table of the kind ``model``: ``<prefix>_<node>nm.yaml`` of ours, or a file; CostError if there is none."""
+    if isinstance(node_nm_or_path, int):
+        path = _FOLDER / f"{prefix}_{node_nm_or_path}nm.yaml"
+        if not path.is_file():
+            there = sorted(
+                p.stem.removeprefix(f"{prefix}_") for p in _FOLDER.glob(f"{prefix}_*.yaml")
+            )
+            raise CostError(
+                f"there is no {model.kind} table for {node_nm_or_path} nm, only for {', '.join(there)}; "
+                "set node_nm in the chip's configuration to one of these"
+            )
+    else:
+        path = Path(node_nm_or_path)
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CostError(
+            f"{path} is no readable YAML file: {' '.join(str(error).split())}"
+        ) from None
+    return table_from_dict(model, fields, str(path))
+
+
+def table_from_dict(model: type[_Table], fields: Any, where: str) -> _Table:
+    """Validate ``fields`` into a table; CostError with a line per wrong field, ``where`` naming their origin."""
     if not isinstance(fields, dict):
         raise CostError(f"{where} must hold a mapping of fields, not {type(fields).__name__}")
     try:
-        return CostTable.model_validate(fields)
+        return model.model_validate(fields)
     except ValidationError as error:
         lines: list[str] = []
         for item in error.errors():
@@ -208,9 +231,11 @@ def costs_from_dict(fields: Any, where: str) -> CostTable:
             given = item["input"]
             tail = "" if isinstance(given, dict | list) else f" (given: {given!r})"
             if item["type"] == "extra_forbidden":
-                message, tail = "is no field of a cost table", ""
+                message, tail = f"is no field of a {model.kind} table", ""
             lines.append(f"{place}: {message}{tail}")
-        raise CostError(f"{where} is no valid cost table:\n  " + "\n  ".join(lines)) from None
+        raise CostError(
+            f"{where} is no valid {model.kind} table:\n  " + "\n  ".join(lines)
+        ) from None
 
 
 def _named(table: dict[str, _T], name: str, kind: str) -> _T:
