@@ -6,12 +6,12 @@ from amaranth.hdl import ClockSignal, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from ..chip.signature import CYCLE_BITS
 from .memory import EmitPlatform
 
 __all__ = ["Monitor"]
 
 MONITOR_MODULE = "spikeloom_monitor"  # its text: hw/rtl/spikeloom_monitor.v
-CYCLE_BITS = 16
 TIMESTEP_BITS = 32
 
 

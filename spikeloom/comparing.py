@@ -226,23 +226,22 @@ def locate(case: Case, build: Build, rough: Difference) -> Difference:
             )
         with trace.open(encoding="utf-8") as lines:
             of_rtl = read_events(lines, case.program.config.many_core.network.columns)
+    if not of_rtl:
+        return rough
     record = record_sample(case.program, case.payloads[rough.sample], case.timesteps, k, k + 1)
     of_simulator = simulator_events(case.program, record)
-    first: tuple[int, int, int] | None = None
+    first: tuple[int, int, int, int | None, int | None] | None = None
     for unit, name in enumerate(SIGNATURE_UNITS):
-        events = of_rtl.get(name)
-        seen = {} if events is None else _by_time(_rows(events))
         expected = _by_time(of_simulator[name])
+        seen = _by_time(_rows(of_rtl[name])) if name in of_rtl else {}
         for time in sorted(seen.keys() | expected.keys()):
             if seen.get(time) != expected.get(time):
-                first = min(first or (*time, unit), (*time, unit))
+                if first is None or (*time, unit) < first[:3]:
+                    first = (*time, unit, expected.get(time), seen.get(time))
                 break
-    if first is None or not of_rtl:
+    if first is None:
         return rough
-    cycle, tile, unit = first
-    name = SIGNATURE_UNITS[unit]
-    words = [_by_time(of_simulator[name]).get((cycle, tile))]
-    words.append(_by_time(_rows(of_rtl[name])).get((cycle, tile)) if name in of_rtl else None)
+    cycle, tile, unit, *words = first
     texts = [_describe(case.program, unit, word) for word in words]
     return _difference(case, rough.sample, k, tile, unit, cycle, *texts)
 

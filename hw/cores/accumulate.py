@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...chip.memory_map import index_bits
 from ..memory import Ram
 
-__all__ = ["Accumulate"]
+__all__ = ["Accumulate", "slot_ahead"]
+
+
+def slot_ahead(slot: Value, delay: Value, slots: int) -> Value:
+    """Return the slot ``delay`` timesteps behind ``slot`` in a ring of ``slots``."""
+    ahead = slot + delay
+    return Mux(ahead >= slots, ahead - slots, ahead)
 
 
 class Accumulate(wiring.Component):

@@ -10,7 +10,7 @@ from ...chip.config import ManyCoreConfig
 from ...chip.memory_map import CoreMemories, index_bits
 from ...chip.packet import FlitKind, FlitLayout
 from ..memory import Ram
-from .accumulate import Accumulate
+from .accumulate import Accumulate, slot_ahead
 from .layouts import flit_struct
 from .pick import CHUNK, chunks_of, decoded, encoded, lowest, picked, selected
 from .valid_ring import ValidRing
@@ -141,13 +141,11 @@ class Axon(wiring.Component):
         # Words of the slots in order, then the held values: these are kept as one slot more.
         m.submodules.values = values = Accumulate(bits, (slots + 1) << axon_bits)
         target = Signal(axon_bits)
-        ahead, place_slot = Signal(range(2 * slots)), Signal(range(slots + 1))
-        is_hold = Signal()
+        place_slot, is_hold = Signal(range(slots + 1)), Signal()
         m.d.comb += [
             target.eq(self.arrival.target),
             is_hold.eq(self.arrival.kind == FlitKind.HOLD),
-            ahead.eq(self.slot + self.arrival.delay),
-            place_slot.eq(Mux(is_hold, slots, Mux(ahead >= slots, ahead - slots, ahead))),
+            place_slot.eq(Mux(is_hold, slots, slot_ahead(self.slot, self.arrival.delay, slots))),
             ring.find_slot.eq(place_slot),
             ring.find_index.eq(target),
             values.add.eq(self.arrive),

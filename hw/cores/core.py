@@ -131,7 +131,7 @@ class Core(wiring.Component):
             axon.restart.eq(schedule.restart),
             synapse.mode.eq(registers.mode),
             synapse.axon_idx.eq(axon.walk_axon),
-            synapse.group.eq(delayed(m, schedule.group, 1)),
+            synapse.group.eq(schedule.group),  # the next one begins a cycle after the last address
             dendrite.valid.eq(delayed(m, schedule.step, 2)),
             dendrite.ends.eq(delayed(m, schedule.ends, 2)),
             dendrite.weights.eq(synapse.weights),

@@ -12,7 +12,7 @@ from ...chip.config import ManyCoreConfig
 from ...chip.memory_map import CoreMemories, index_bits
 from ...chip.packet import FlitLayout
 from ..memory import Ram
-from .accumulate import Accumulate
+from .accumulate import Accumulate, slot_ahead
 from .layouts import flit_struct
 from .pipeline import delayed
 from .synapse import weight_lanes
@@ -163,12 +163,10 @@ class Dendrite(wiring.Component):
         m.submodules.valid_bits = bits = ValidBits(slots, core.neurons)
         m.submodules.sums = sums = Accumulate(core.accumulator_bits, slots << neuron_bits)
         m.submodules.copy = copy = Ram(core.accumulator_bits, slots << neuron_bits)
-        ahead = Signal(range(2 * slots))
         to_slot, target = Signal(range(slots)), Signal(neuron_bits)
         stored_neuron, stored_slot = Signal(neuron_bits), Signal(range(slots))
         m.d.comb += [
-            ahead.eq(self.slot + self.arrival.delay),
-            to_slot.eq(Mux(ahead >= slots, ahead - slots, ahead)),
+            to_slot.eq(slot_ahead(self.slot, self.arrival.delay, slots)),
             target.eq(self.arrival.target),
             bits.find_slot.eq(to_slot),
             bits.find_index.eq(target),
