@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from .frozen import FrozenModel
+from .learn_config import LearnConfig
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
 
@@ -23,11 +26,7 @@ class ConfigError(ValueError):
     """A configuration that cannot be read or built; the message is a sentence for the user."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class CoreConfig(_Model):
+class CoreConfig(FrozenModel):
     """One hybrid core: its sizes and widths."""
 
     axons: int = Field(default=16, ge=1, le=4096, description="inputs of a core")
@@ -76,7 +75,7 @@ class CoreConfig(_Model):
         return self
 
 
-class NetworkOnChipConfig(_Model):
+class NetworkOnChipConfig(FrozenModel):
     """The mesh of routers, and where the host is attached to it."""
 
     columns: int = Field(default=2, ge=1, le=64, description="cores in x")
@@ -109,14 +108,14 @@ class NetworkOnChipConfig(_Model):
         return self
 
 
-class TimestepConfig(_Model):
+class TimestepConfig(FrozenModel):
     """How a timestep ends: adaptive (when all is quiet) or after a fixed period."""
 
     mode: Literal["adaptive", "fixed"] = "adaptive"
     period_cycles: int = Field(default=5050, ge=1, description="length of a timestep in fixed mode")
 
 
-class ManyCoreConfig(_Model):
+class ManyCoreConfig(FrozenModel):
     """A mesh of identical cores."""
 
     core: CoreConfig = CoreConfig()
@@ -196,19 +195,52 @@ class ManyCoreConfig(_Model):
         return first + group * max(dendrite, lanes) + place + SOMA_STAGES - 1
 
 
-class ChipConfig(_Model):
-    """A chip: its name, clock, technology and halves."""
+class ChipConfig(FrozenModel):
+    """A chip: its name, clock, technology and halves. One that names no half is a many-core of default sizes."""
+
+    model_config = ConfigDict(validate_by_name=False, serialize_by_alias=True)
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
     clock_hz: float = Field(gt=0, le=1e11, description="cycles a second")
     node_nm: int = Field(
         default=28, ge=3, le=250, description="technology node that energy and area refer to"
     )
-    many_core: ManyCoreConfig = ManyCoreConfig()
+    many_core_half: ManyCoreConfig | None = Field(
+        default=None, alias="many_core", description="cores for inference"
+    )
+    learn_half: LearnConfig | None = Field(
+        default=None, alias="learn", description="engines for training"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_half(self) -> ChipConfig:
+        if self.many_core_half is None and self.learn_half is None:
+            object.__setattr__(self, "many_core_half", ManyCoreConfig())
+        return self
+
+    @property
+    def many_core(self) -> ManyCoreConfig:
+        """The many-core; ConfigError if the chip has none."""
+        if self.many_core_half is None:
+            raise ConfigError(
+                f"chip {self.name!r} has no many-core, only learning engines; choose a chip with cores, "
+                f"such as tiny or tianjic"
+            )
+        return self.many_core_half
+
+    @property
+    def learn(self) -> LearnConfig:
+        """The learning engines; ConfigError if the chip has none."""
+        if self.learn_half is None:
+            raise ConfigError(
+                f"chip {self.name!r} has no learning engines; choose a chip that has, such as h2learn"
+            )
+        return self.learn_half
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, dicts, numbers and strings, as in the YAML file."""
-        return self.model_dump(mode="json")
+        """Return plain lists, dicts, numbers and strings, as in the YAML file; a half that is missing is left out."""
+        fields = self.model_dump(mode="json")
+        return {key: value for key, value in fields.items() if value is not None}
 
     def to_yaml(self) -> str:
         """Return the YAML text of the configuration, all fields written out."""
@@ -225,13 +257,16 @@ class ChipConfig(_Model):
     def replace(self, **sections: dict[str, Any]) -> ChipConfig:
         """Return a validated copy with fields changed: ``config.replace(core={"axons": 8}, network={"rows": 1})``.
 
-        Sections are ``chip`` (name, clock_hz, node_nm), ``core``, ``network``, ``timestep`` and ``many_core``.
+        Sections are ``chip`` (name, clock_hz, node_nm), ``core``, ``network``, ``timestep`` and ``many_core``; of a
+        chip with learning engines also ``learn``, ``forward``, ``backward``, ``update``, ``vector``, ``buffers`` and
+        ``dram``.
         """
         fields = self.to_dict()
-        many_core = fields["many_core"]
-        places = {"chip": fields, "many_core": many_core} | {
-            key: many_core[key] for key in ("core", "network", "timestep")
-        }
+        places = {"chip": fields}
+        for half in ("many_core", "learn"):
+            if half in fields:
+                places[half] = fields[half]
+                places |= {key: value for key, value in fields[half].items() if isinstance(value, dict)}
         for section, changes in sections.items():
             if section not in places:
                 raise ConfigError(f"section must be one of {', '.join(places)}, not {section!r}")

@@ -1,0 +1,476 @@
+"""The tasks of a training step: what each engine does, in pieces that fit its buffers, and what each piece waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..chip.config import ChipConfig
+from ..chip.learn_config import LearnConfig
+from ..chip.learn_network import INPUT, LearnError, LearnNetwork, Recipe, Stage
+from ..chip.learn_program import LearnProgram, Operation, Queue, check_learn_program
+
+_MASTER_BYTES = 4  # weights, momenta and gradients of the optimiser are 32-bit floats
+
+
+@dataclass
+class _Buffer:
+    """A buffer that is there twice: filling one half waits for whoever used it last."""
+
+    size: int
+    users: list[list[int]] = field(default_factory=lambda: [[], []])
+    turn: int = 0
+
+    def fill(self) -> list[int]:
+        """Take the half whose turn it is; returns the tasks that must have ended."""
+        self.turn ^= 1
+        before, self.users[self.turn] = self.users[self.turn], []
+        return before
+
+    def used_by(self, task: int) -> None:
+        """Note a user of the half filled last."""
+        self.users[self.turn].append(task)
+
+
+@dataclass
+class _Made:
+    """Which tasks made the frames of something in memory."""
+
+    pieces: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def add(self, first: int, frames: int, task: int) -> None:
+        self.pieces.append((first, frames, task))
+
+    def of(self, first: int, frames: int) -> list[int]:
+        return [t for start, count, t in self.pieces if start < first + frames and first < start + count]
+
+    def all(self) -> list[int]:
+        return [task for _, _, task in self.pieces]
+
+
+def learn_tasks(config: ChipConfig, network: LearnNetwork, recipe: Recipe, batch: int | None = None) -> LearnProgram:
+    """Compile one training step.
+
+    Parameters
+    ----------
+    config : ChipConfig
+        A chip with learning engines.
+    network, recipe
+        What is trained, and how.
+    batch : int, optional
+        Samples of this step, for the last one of an epoch; the recipe's otherwise.
+
+    Raises
+    ------
+    LearnError
+        If a piece of a layer does not fit a buffer: which, how much it needs, how much there is.
+    """
+    size = recipe.batch if batch is None else batch
+    return _Compiler(config, network, recipe, size).program()
+
+
+class _Compiler:
+    def __init__(self, config: ChipConfig, network: LearnNetwork, recipe: Recipe, batch: int) -> None:
+        self._chip, self._network, self._recipe, self._batch = config, network, recipe, batch
+        self._config: LearnConfig = config.learn
+        self._operand = self._config.operand_format.bytes
+        self._sum = self._config.accumulator_format.bytes
+        self._tasks: list[tuple[int, ...]] = []
+        self._waits: list[list[int]] = []
+        self._number: list[tuple[int, int]] = []  # of each task: its queue, and how many stand in it up to it
+        self._counts = [0] * len(Queue)
+        self._buffers = {
+            name: _Buffer(size) for name, size in self._config.buffers.model_dump().items()
+        }
+        self._stage = self._part = self._samples = 0
+        # Of the part at work, by stage: what lies in memory.
+        self._spikes: dict[int, _Made] = {}
+        self._shortcuts: dict[int, _Made] = {}
+        self._input_gradients: dict[int, _Made] = {}
+        self._gradients: dict[int, _Made] = {}
+        self._optimised: list[int] = []
+
+    def program(self) -> LearnProgram:
+        """Emit all parts, then the optimiser."""
+        empty = np.zeros((0, 0), np.int64)
+        program = LearnProgram(
+            config=self._chip, network=self._network, recipe=self._recipe, batch=self._batch, tasks=empty, waits=empty,
+        )  # fmt: skip
+        stages = self._network.stages
+        weight_gradients: dict[int, list[int]] = {i: [] for i in range(len(stages))}
+        for self._part, (_, self._samples) in enumerate(program.parts):
+            for table in (self._spikes, self._shortcuts, self._input_gradients, self._gradients):
+                table.clear()
+            for self._stage in range(len(stages)):
+                self._forward(stages[self._stage])
+            for self._stage in reversed(range(len(stages))):
+                stage = stages[self._stage]
+                if self._stage < len(stages) - 1:
+                    self._neuron_gradients(stage)
+                if INPUT not in stage.sources:
+                    self._backward(stage)
+                weight_gradients[self._stage] = self._update(stage, weight_gradients[self._stage])
+        for self._stage, made in weight_gradients.items():
+            self._optimise(stages[self._stage], made)
+        program = LearnProgram(
+            config=self._chip, network=self._network, recipe=self._recipe, batch=self._batch,
+            tasks=np.array(self._tasks, np.int64), waits=np.array(self._waits, np.int64),
+        )  # fmt: skip
+        check_learn_program(program)
+        return program
+
+    # ------------------------------------------------------------------------------------------------ pieces and tasks
+
+    def _emit(
+        self, queue: Queue, operation: Operation, frames: tuple[int, int], channels: tuple[int, int], size: int = 0,
+        after: Iterable[int] = (),
+    ) -> int:  # fmt: skip
+        waits = [0] * len(Queue)
+        for task in after:
+            of, number = self._number[task]
+            if of != queue or queue in DMA_QUEUES:
+                waits[of] = max(waits[of], number)
+        self._tasks.append((queue, operation, self._stage, self._part, *frames, *channels, size))
+        self._waits.append(waits)
+        self._counts[queue] += 1
+        self._number.append((queue, self._counts[queue]))
+        return len(self._tasks) - 1
+
+    def _load(
+        self, queue: Queue, buffer: str, size: int, frames: tuple[int, int], channels: tuple[int, int],
+        after: Iterable[int] = (),
+    ) -> int:  # fmt: skip
+        half = self._buffers[buffer]
+        return self._emit(queue, Operation.TRANSFER, frames, channels, size, [*half.fill(), *after])
+
+    @property
+    def _frames(self) -> int:
+        """Frames of the part for a stage whose input varies."""
+        return self._samples * self._recipe.timesteps
+
+    def _timesteps(self, stage: Stage) -> int:
+        return 1 if self._network.is_constant(stage) else self._recipe.timesteps
+
+    def _pieces(self, stage: Stage, needs: dict[str, int], align: int = 1, timesteps: int | None = None) -> list[tuple[int, int]]:
+        """Cut the part's frames so that ``needs`` bytes a frame fit the buffers named; whole samples where possible.
+
+        Within a sample the pieces are cut evenly; each piece's frames are a multiple of ``align``, or it is the last.
+        """
+        timesteps = self._timesteps(stage) if timesteps is None else timesteps
+        total = self._samples * timesteps
+        fits = total
+        for name, size in needs.items():
+            if size:
+                fits = min(fits, self._buffers[name].size // size)
+            if fits < 1:
+                raise LearnError(
+                    f"layer {stage.name}: one timestep needs {size:,} bytes of {name}, which holds "
+                    f"{self._buffers[name].size:,}; choose a chip with larger buffers"
+                )
+        if fits < total:
+            if fits >= timesteps:
+                fits -= fits % timesteps
+            else:
+                fits = -(-timesteps // -(-timesteps // fits))
+            if fits % align:
+                unit = np.lcm(timesteps if fits >= timesteps else 1, align)
+                fits -= fits % int(unit)
+                if fits < 1:
+                    raise LearnError(
+                        f"layer {stage.name}: {unit} timesteps at a time do not fit "
+                        f"{', '.join(needs)}; choose a chip with larger buffers"
+                    )
+        pieces = []
+        bound = timesteps if fits < timesteps else total  # pieces of part of a sample end with it
+        for start in range(0, total, bound):
+            end = min(total, start + bound)
+            pieces += [(first, min(fits, end - first)) for first in range(start, end, fits)]
+        return pieces
+
+    def _channel_parts(self, stage: Stage, rows: int, needs: dict[str, int], fixed: dict[str, int]) -> list[tuple[int, int]]:
+        """Cut output channels so that ``needs`` bytes a channel, and one timestep of ``fixed`` bytes a channel, fit."""
+        total = stage.out_shape[2]
+        fits = total
+        for name, size in {**needs, **fixed}.items():
+            if size:
+                fits = min(fits, self._buffers[name].size // size)
+            if fits < 1:
+                raise LearnError(
+                    f"layer {stage.name}: one channel needs {size:,} bytes of {name}, which holds "
+                    f"{self._buffers[name].size:,}; choose a chip with larger buffers"
+                )
+        if rows < fits < total:
+            fits -= fits % rows
+        return [(first, min(fits, total - first)) for first in range(0, total, fits)]
+
+    def _input_bytes(self, stage: Stage) -> int:
+        """Bytes of a frame of a stage's input: a bit a spike and source, or the bits of the image."""
+        if INPUT in stage.sources:
+            rows, columns, channels = self._network.input.shape
+            return -(-rows * columns * channels * self._network.input.bits // 8)
+        rows, columns, channels = self._network.output_shape(stage.sources[0])
+        return -(-rows * columns * channels // 8) * len(stage.sources)
+
+    def _made_inputs(self, stage: Stage, first: int, frames: int) -> Iterator[int]:
+        for source in stage.sources:
+            if source != INPUT:
+                yield from self._spikes[source].of(first, frames)
+
+    # --------------------------------------------------------------------------------------------------------- forward
+
+    def _forward(self, stage: Stage) -> None:
+        positions, operand = stage.out_positions, self._operand
+        inputs = stage.taps * stage.in_channels
+        is_readout = self._stage == len(self._network.stages) - 1
+        has_statistics = stage.norm is not None and stage.norm.kind == "batch"
+        shortcut = stage.shortcut
+        spikes, outputs = _Made(), _Made()
+        for channels in self._channel_parts(
+            stage, self._config.forward.rows, {"forward_weights": inputs * operand},
+            {"forward_results": positions * self._sum},
+        ):  # fmt: skip
+            count = channels[1]
+            weights = self._load(
+                Queue.LOAD_FORWARD, "forward_weights", inputs * count * operand, (0, 0), channels,
+                self._optimised,
+            )  # fmt: skip
+            # A neuron's state: membrane, a bit of spike and of mask; of a norm its input too.
+            stored = positions * count * (2 * operand if stage.norm and not has_statistics else operand)
+            stored += -(-positions * count // 4)
+            repeats = self._recipe.timesteps // self._timesteps(stage)
+            needs = {
+                "forward_inputs": self._input_bytes(stage),
+                "forward_results": positions * count * self._sum,
+                "vector_inputs": positions * count * operand * repeats if shortcut is not None else 0,
+                "vector_results": stored * repeats,
+            }
+            sums: list[int] = []
+            raw = _Made()
+            for piece in self._pieces(stage, needs):
+                first, frames = piece
+                inputs_load = self._load(
+                    Queue.LOAD_FORWARD, "forward_inputs", self._input_bytes(stage) * frames, piece, channels,
+                    self._made_inputs(stage, first, frames),
+                )  # fmt: skip
+                after = [weights, inputs_load, *self._buffers["forward_results"].fill()]
+                forward = self._emit(Queue.FORWARD, Operation.FORWARD_SUMS, piece, channels, 0, after)
+                for name in ("forward_inputs", "forward_weights"):
+                    self._buffers[name].used_by(forward)
+                covered = (first * repeats, frames * repeats)
+                if has_statistics:
+                    vector = self._vector(Operation.NORM_SUMS, piece, channels, [forward])
+                    self._buffers["forward_results"].used_by(vector)
+                    sums.append(vector)
+                    raw.add(*piece, self._store(piece, channels, positions * count * operand * frames, vector))
+                    continue
+                operation = (
+                    Operation.READOUT if is_readout else Operation.NORM_NEURONS if stage.norm else Operation.NEURONS
+                )
+                vector = self._vector(operation, covered, channels, [forward], shortcut)
+                self._buffers["forward_results"].used_by(vector)
+                size = positions * count * operand if is_readout else stored
+                made = self._store(covered, channels, size * covered[1], vector)
+                spikes.add(*covered, made)
+                outputs.add(*covered, made)
+            if has_statistics:
+                finish = self._vector(Operation.NORM_FINISH, (0, 0), channels, sums)
+                needs = {
+                    "vector_inputs": positions * count * operand * (1 if shortcut is None else 2),
+                    "vector_results": positions * count * operand + -(-positions * count // 4),
+                }
+                for piece in self._pieces(stage, needs, timesteps=self._recipe.timesteps):
+                    first, frames = piece
+                    size = positions * count * operand * (frames // repeats or 1)
+                    load = self._load(
+                        Queue.LOAD_VECTOR, "vector_inputs", size, piece, channels,
+                        raw.of(first // repeats, frames // repeats or 1),
+                    )  # fmt: skip
+                    vector = self._vector(
+                        Operation.NORM_NEURONS, piece, channels, [finish, load], shortcut, own_input=False
+                    )
+                    made = self._store(piece, channels, needs["vector_results"] * frames, vector)
+                    spikes.add(*piece, made)
+                    outputs.add(*piece, made)
+        if is_readout:
+            self._gradients[self._stage] = spikes
+        self._spikes[self._stage] = spikes
+
+    def _vector(
+        self, operation: Operation, frames: tuple[int, int], channels: tuple[int, int], after: list[int],
+        shortcut: int | None = None, *, own_input: bool = True,
+    ) -> int:  # fmt: skip
+        """Emit a task of the vector unit, with the load of a shortcut's values before it."""
+        if shortcut is not None:
+            stage = self._network.stages[shortcut]
+            values = frames[1] * stage.out_positions * channels[1]
+            size = -(-values // 8) if stage.neuron is not None else values * self._operand
+            made = self._spikes[shortcut].of(*frames)
+            if own_input:
+                load = self._load(Queue.LOAD_VECTOR, "vector_inputs", size, frames, channels, made)
+            else:  # behind the load of the norm's input, into the same half
+                load = self._emit(Queue.LOAD_VECTOR, Operation.TRANSFER, frames, channels, size, made)
+            after = [*after, load]
+        task = self._emit(Queue.VECTOR, operation, frames, channels, 0, [*after, *self._result_half(operation)])
+        self._buffers["vector_inputs"].used_by(task)
+        return task
+
+    def _result_half(self, operation: Operation) -> list[int]:
+        return [] if operation == Operation.NORM_FINISH else self._buffers["vector_results"].fill()
+
+    def _store(self, frames: tuple[int, int], channels: tuple[int, int], size: int, after: int) -> int:
+        task = self._emit(Queue.STORE_VECTOR, Operation.TRANSFER, frames, channels, size, [after])
+        self._buffers["vector_results"].used_by(task)
+        return task
+
+    # -------------------------------------------------------------------------------------------------------- backward
+
+    def _neuron_gradients(self, stage: Stage) -> None:
+        """Gradients of the stage's sums from those of its output."""
+        network, operand = self._network, self._operand
+        values = stage.out_positions * stage.out_shape[2]
+        channels = (0, stage.out_shape[2])
+        users = network.consumers(self._stage)
+        size = 0
+        for user, port in users:
+            target = network.stages[user]
+            size += (values // target.pool**2 if port == "input" else values) * operand
+        size += values * operand + -(-values // 8) if stage.neuron is not None else 0
+        size += values * operand if stage.norm is not None else 0
+        has_statistics = stage.norm is not None and stage.norm.kind == "batch"
+        constant = network.is_constant(stage)
+        made, sums = _Made(), []
+        needs = {"vector_inputs": size, "vector_results": values * operand}
+        for piece in self._pieces(stage, needs, timesteps=self._recipe.timesteps):
+            after = [
+                task
+                for user, port in users
+                for task in (self._input_gradients if port == "input" else self._shortcuts)[user].of(*piece)
+            ]
+            load = self._load(Queue.LOAD_VECTOR, "vector_inputs", size * piece[1], piece, channels, after)
+            vector = self._vector(Operation.NEURON_GRADIENTS, piece, channels, [load])
+            sums.append(vector)
+            made.add(*piece, self._store(piece, channels, values * operand * piece[1], vector))
+        # What a shortcut hands on are the gradients of the sums with their norm, before the norm's own.
+        self._shortcuts[self._stage] = made
+        if has_statistics or constant:
+            after_sums = [self._vector(Operation.NORM_FINISH, (0, 0), channels, sums)] if has_statistics else []
+            operation = Operation.TIME_SUMS if constant else Operation.NORM_GRADIENTS
+            reads = values * operand * (2 if has_statistics else 1)
+            final = _Made()
+            needs = {"vector_inputs": reads, "vector_results": values * operand}
+            for piece in self._pieces(stage, needs, timesteps=self._recipe.timesteps):
+                load = self._load(
+                    Queue.LOAD_VECTOR, "vector_inputs", reads * piece[1], piece, channels, made.of(*piece)
+                )
+                vector = self._vector(operation, piece, channels, [load, *after_sums])
+                repeats = self._recipe.timesteps if constant else 1
+                store = self._store(piece, channels, values * operand * -(-piece[1] // repeats), vector)
+                final.add(piece[0] // repeats, -(-piece[1] // repeats), store)
+            made = final
+        self._gradients[self._stage] = made
+
+    def _backward(self, stage: Stage) -> None:
+        """Gradients of the stage's input."""
+        engine, operand = self._config.backward, self._operand
+        words = stage.taps * stage.out_channels
+        gradients = stage.out_positions * stage.out_channels * operand
+        made = _Made()
+        for group in range(stage.groups):
+            for start in range(0, stage.in_channels, engine.channels):
+                count = min(engine.channels, stage.in_channels - start)
+                channels = (group * stage.in_channels + start, count)
+                if words * engine.channels * operand > self._buffers["backward_weights"].size:
+                    raise LearnError(
+                        f"layer {stage.name}: {words * engine.channels * operand:,} bytes of weights do not fit "
+                        f"backward_weights, which holds {self._buffers['backward_weights'].size:,}; "
+                        f"choose a chip with larger buffers"
+                    )
+                weights = self._load(
+                    Queue.LOAD_BACKWARD, "backward_weights", words * count * operand, (0, 0), channels
+                )
+                masks = -(-stage.in_positions * count // 8)
+                needs = {
+                    "backward_inputs": gradients + masks,
+                    "backward_results": stage.in_positions * count * operand,
+                }
+                for piece in self._pieces(stage, needs):
+                    load = self._load(
+                        Queue.LOAD_BACKWARD, "backward_inputs", (gradients + masks) * piece[1], piece, channels,
+                        self._gradients[self._stage].of(*piece),
+                    )  # fmt: skip
+                    after = [weights, load, *self._buffers["backward_results"].fill()]
+                    task = self._emit(Queue.BACKWARD, Operation.INPUT_GRADIENTS, piece, channels, 0, after)
+                    for name in ("backward_inputs", "backward_weights"):
+                        self._buffers[name].used_by(task)
+                    store = self._emit(
+                        Queue.STORE_BACKWARD, Operation.TRANSFER, piece, channels,
+                        stage.in_positions * count * operand * piece[1], [task],
+                    )  # fmt: skip
+                    self._buffers["backward_results"].used_by(store)
+                    made.add(*piece, store)
+        self._input_gradients[self._stage] = made
+
+    # ---------------------------------------------------------------------------------------------- update, optimiser
+
+    def _update(self, stage: Stage, before: list[int]) -> list[int]:
+        """Gradients of the weights; ``before`` are the stores of the micro-batch before. Returns the stores of this."""
+        operand, group = self._operand, self._config.update.group
+        columns = stage.taps * stage.in_channels
+        stores = []
+        for channels in self._channel_parts(
+            stage, self._config.update.rows, {"update_results": columns * self._sum},
+            {"update_gradients": stage.out_positions * operand},
+        ):  # fmt: skip
+            gradients = stage.out_positions * channels[1] * operand
+            size = columns * channels[1] * self._sum
+            results = self._buffers["update_results"].fill()
+            if before:
+                results.append(
+                    self._emit(Queue.LOAD_UPDATE, Operation.TRANSFER, (0, 0), channels, size, [*results, *before])
+                )
+            task = -1
+            needs = {"update_gradients": gradients, "update_inputs": self._input_bytes(stage)}
+            align = group // int(np.gcd(group, stage.out_positions))
+            for piece in self._pieces(stage, needs, align):
+                load = self._load(
+                    Queue.LOAD_UPDATE, "update_gradients", gradients * piece[1], piece, channels,
+                    self._gradients[self._stage].of(*piece),
+                )  # fmt: skip
+                inputs = self._load(
+                    Queue.LOAD_UPDATE, "update_inputs", self._input_bytes(stage) * piece[1], piece, channels,
+                    self._made_inputs(stage, 0, self._frames),
+                )  # fmt: skip
+                task = self._emit(
+                    Queue.UPDATE, Operation.WEIGHT_GRADIENTS, piece, channels, 0, [load, inputs, *results]
+                )
+                for name in ("update_gradients", "update_inputs"):
+                    self._buffers[name].used_by(task)
+            store = self._emit(Queue.STORE_UPDATE, Operation.TRANSFER, (0, 0), channels, size, [task])
+            self._buffers["update_results"].used_by(store)
+            stores.append(store)
+        return stores
+
+    def _optimise(self, stage: Stage, gradients: list[int]) -> None:
+        """New weights: three words read an element, two and a copy for the engines written."""
+        a_row = stage.taps * stage.in_channels
+        reads, writes = 3 * _MASTER_BYTES, 2 * _MASTER_BYTES + self._operand
+        fits = min(
+            self._buffers["vector_inputs"].size // (reads * a_row),
+            self._buffers["vector_results"].size // (writes * a_row),
+        )
+        # A channel's weights that do not fit at once pass in pieces of the buffer's size.
+        pieces, rows = (1, fits) if fits else (-(-reads * a_row // self._buffers["vector_inputs"].size), 1)
+        for first in range(0, stage.out_shape[2], rows):
+            channels = (first, min(rows, stage.out_shape[2] - first))
+            for piece in range(pieces):
+                elements = -(-a_row * channels[1] // pieces)
+                load = self._load(
+                    Queue.LOAD_VECTOR, "vector_inputs", elements * reads, (piece, pieces), channels, gradients
+                )
+                vector = self._vector(Operation.OPTIMISE, (piece, pieces), channels, [load])
+                self._store((piece, pieces), channels, elements * writes, vector)
+
+
+DMA_QUEUES = frozenset(queue for queue in Queue if queue.name.startswith(("LOAD", "STORE")))

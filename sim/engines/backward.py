@@ -1,0 +1,170 @@
+"""The backward engine: gradients of the inputs, with zero gradients skipped; and the cycles that its rows take."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..jit import jit, jit_inline
+from ..simd import (
+    BF16,
+    FP16,
+    LANES,
+    multiply_add_rows_bf16,
+    multiply_add_rows_exact,
+    multiply_add_rows_fp16,
+    multiply_add_rows_fp32,
+)
+
+__all__ = ["BLOCK", "backward_cycles", "count_nonzeros", "input_gradients", "list_nonzeros"]
+
+BLOCK = 256  # positions whose sums stay in the first-level cache
+
+
+@jit
+def count_nonzeros(gradients, depth, first, last, counts):
+    """Count each row's nonzero gradients in blocks of ``depth`` channels: (rows, channels) -> (rows, blocks) int32."""
+    channels = gradients.shape[1]
+    for row in range(first, last):
+        for block in range(counts.shape[1]):
+            total = 0
+            for channel in range(block * depth, min(channels, (block + 1) * depth)):
+                total += gradients[row, channel] != 0.0
+            counts[row, block] = total
+
+
+@jit
+def list_nonzeros(gradients, starts, channels, values, first, last):
+    """List each row's nonzero gradients, ascending: their channels and values from ``starts[row]`` on."""
+    for row in range(first, last):
+        at = starts[row]
+        for channel in range(gradients.shape[1]):
+            value = gradients[row, channel]
+            if value != 0.0:
+                channels[at] = channel
+                values[at] = value
+                at += 1
+
+
+@jit_inline
+def _multiply_add_rows(form, exact, out, at, weights, base, rows, values, first, count):
+    if form == FP16:
+        multiply_add_rows_fp16(out, at, weights, base, rows, values, first, count)
+    elif form == BF16:
+        multiply_add_rows_bf16(out, at, weights, base, rows, values, first, count)
+    elif exact:
+        multiply_add_rows_exact(out, at, weights, base, rows, values, first, count)
+    else:
+        multiply_add_rows_fp32(out, at, weights, base, rows, values, first, count)
+
+
+@jit
+def input_gradients(
+    form, exact, starts, channels, values, taps, out_positions, weights, out, channel, in_channels, first, last
+):
+    """Work out the gradients of input positions ``first`` to ``last`` for one group of channels of a convolution.
+
+    starts, channels, values : the lists of `list_nonzeros`, a row an output position of a frame
+    taps : (in_positions, taps) int32, output position of each tap, -1 for none
+    weights : (blocks, taps, out channels, LANES) float32, input channels in blocks, padded with 0
+    out : (positions, channels) float32; ``in_channels`` of them from ``channel`` on are written
+
+    Sums run over taps, then output channels, ascending. Outputs outside the mask are worked out here and not by the
+    hardware, which leaves them 0; the neuron's backward step drops them.
+    """
+    in_positions, tap_count = taps.shape
+    blocks, _, out_channels, _ = weights.shape
+    flat = weights.reshape(-1)
+    sums = np.empty(BLOCK * LANES, np.float32)
+    for start in range(first, last, BLOCK):
+        count = min(BLOCK, last - start)
+        for block in range(blocks):
+            sums[: count * LANES] = np.float32(0.0)
+            for tap in range(tap_count):
+                base = (block * tap_count + tap) * out_channels
+                for p in range(count):
+                    frame, place = divmod(start + p, in_positions)
+                    at = taps[place, tap]
+                    if at >= 0:
+                        row = frame * out_positions + at
+                        _multiply_add_rows(
+                            form, exact, sums, p * LANES, flat, base, channels, values, starts[row],
+                            starts[row + 1] - starts[row],
+                        )  # fmt: skip
+            width = min(LANES, in_channels - block * LANES)
+            for p in range(count):
+                for lane in range(width):
+                    out[start + p, channel + block * LANES + lane] = sums[p * LANES + lane]
+
+
+@jit
+def _row_cycles(left, turns, contexts, adder_stages):
+    """Cycles of one row on one weight tile: rounds in which each context with an input left takes its turns.
+
+    ``left`` counts inputs, ``turns`` the cycles of each; a round lasts at least as long as an addition, since every
+    context adds to its sums again in the next.
+    """
+    total = 0
+    done = 0
+    while True:
+        least = -1
+        round_cycles = 0
+        for c in range(contexts):
+            if turns[c] > 0 and left[c] > done:
+                round_cycles += turns[c]
+                if least < 0 or left[c] < least:
+                    least = left[c]
+        if least < 0:
+            return total
+        total += (least - done) * max(round_cycles, adder_stages)
+        done = least
+
+
+@jit
+def backward_cycles(
+    counts, masked, taps, out_positions, rows, lanes, contexts, depth, out_channels, adder_stages, drain,
+    first_frame, frames,
+):  # fmt: skip
+    """Return (cycles, busy lane cycles, inputs, inputs taken, products) of a task: one channel tile, some frames.
+
+    counts : (frames * out_positions, blocks) int32, from `count_nonzeros`
+    masked : (frames, in_positions) int32, outputs of the tile that the mask lets through
+    drain : cycles that the results of a tile of positions take to leave
+    """
+    in_positions, tap_count = taps.shape
+    tile = rows * contexts
+    positions = frames * in_positions
+    blocks = counts.shape[1]
+    left, turns = np.zeros(contexts, np.int64), np.zeros(contexts, np.int64)
+    cycles = 0
+    inputs = 0
+    taken = 0
+    products = 0
+    for start in range(0, positions, tile):
+        tile_cycles = 0
+        for tap in range(tap_count):
+            for block in range(blocks):
+                slowest = min(depth, out_channels - block * depth)  # the next words arrive meanwhile
+                words = slowest
+                for row in range(rows):
+                    for c in range(contexts):
+                        p = start + row * contexts + c
+                        left[c] = 0
+                        turns[c] = 0
+                        if p >= positions:
+                            continue
+                        frame, place = divmod(p, in_positions)
+                        frame += first_frame
+                        at = taps[place, tap]
+                        if at < 0:
+                            continue
+                        wanted = masked[frame, place]
+                        inputs += words
+                        left[c] = counts[frame * out_positions + at, block]
+                        turns[c] = -(-wanted // lanes)
+                        if wanted > 0:
+                            taken += left[c]
+                            products += left[c] * wanted
+                    slowest = max(slowest, _row_cycles(left, turns, contexts, adder_stages))
+                tile_cycles += slowest
+        cycles += max(tile_cycles, drain)
+    return cycles, inputs, taken, products

@@ -1,0 +1,175 @@
+"""When each task of a training step starts and ends: queues in order, tokens, and one DRAM channel that seven share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...chip.learn_program import ENGINES, LearnProgram, Operation, Queue
+from ...chip.learn_timing import (
+    DISPATCH_CYCLES,
+    forward_cycles,
+    transfer_cycles,
+    update_cycles,
+    vector_cycles,
+)
+from ..jit import jit
+
+Ints = NDArray[np.int64]
+_ENGINES = len(ENGINES)
+_QUEUES = len(Queue)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Cycles of n tasks, in the program's order.
+
+    start, end : (n,) int64; a task's tokens come in its end cycle
+    busy : (n,) int64, cycles for which the task held its engine, or the DRAM's channel
+    stalls : (queues, queues) int64, cycles for which an engine (row) stood idle until a task of a queue (column) ended
+    """
+
+    start: Ints
+    end: Ints
+    busy: Ints
+    stalls: Ints
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the step."""
+        return int(self.end.max(initial=0))
+
+
+def task_cycles(program: LearnProgram, backward: Ints) -> Ints:
+    """Return for how many cycles each task holds its engine or the channel; ``backward`` are those of its tasks, in order."""
+    config, network = program.config.learn, program.network
+    cycles = np.zeros(len(program.tasks), np.int64)
+    known: dict[tuple[int, ...], int] = {}
+    timesteps = program.recipe.timesteps
+    nth = 0
+    for index, row in enumerate(program.tasks.tolist()):
+        _, operation, stage_index, _, _, frames, _, channels, size = row
+        if operation == Operation.INPUT_GRADIENTS:
+            cycles[index] = backward[nth]
+            nth += 1
+            continue
+        key = (operation, stage_index, frames, channels, size)
+        if key not in known:
+            stage = network.stages[stage_index]
+            if operation == Operation.TRANSFER:
+                known[key] = transfer_cycles(config, size)
+            elif operation == Operation.FORWARD_SUMS:
+                known[key] = forward_cycles(config, network, stage, channels, frames)
+            elif operation == Operation.WEIGHT_GRADIENTS:
+                known[key] = update_cycles(config, network, stage, channels, frames)
+            else:
+                samples, steps = (frames // timesteps, timesteps) if frames >= timesteps else (1, frames)
+                elements = stage.out_positions * channels
+                if operation == Operation.OPTIMISE:  # frames says in how many pieces
+                    samples, steps = 1, 1
+                    elements = -(-stage.taps * stage.in_channels * channels // frames)
+                elif operation == Operation.NORM_FINISH:
+                    samples, steps, elements = 1, 1, channels
+                known[key] = vector_cycles(config, Operation(operation), samples, steps, elements)
+        cycles[index] = known[key]
+    return cycles
+
+
+@jit
+def _run(queues, waits, busy, latency, dispatch, start, end):
+    """Step from event to event. Engines run a task at a time; transfers hold the channel in turn, then take latency."""
+    count = len(queues)
+    place = np.zeros(_QUEUES + 1, np.int64)
+    for index in range(count):
+        place[queues[index] + 1] += 1
+    place = np.cumsum(place)
+    order = np.empty(count, np.int64)
+    filled = place.copy()
+    for index in range(count):
+        order[filled[queues[index]]] = index
+        filled[queues[index]] += 1
+    head, done = np.zeros(_QUEUES, np.int64), np.zeros(_QUEUES, np.int64)
+    free = np.zeros(_QUEUES, np.int64)  # of engines: when the next task may start
+    channel_free = 0
+    last_served = _QUEUES - 1
+    now = 0
+    left = count
+    while left > 0:
+        for queue in range(_QUEUES):
+            while done[queue] < head[queue] and end[order[place[queue] + done[queue]]] <= now:
+                done[queue] += 1
+                left -= 1
+        next_time = np.int64(1) << 62
+        for queue in range(_ENGINES):
+            at = place[queue] + head[queue]
+            if at == place[queue + 1] or done[queue] < head[queue]:
+                continue
+            index = order[at]
+            ready = True
+            for other in range(_QUEUES):
+                ready &= done[other] >= waits[index, other]
+            if ready:
+                start[index] = now + dispatch
+                end[index] = start[index] + busy[index]
+                head[queue] += 1
+        if channel_free <= now:
+            for step in range(1, _QUEUES + 1):
+                queue = (last_served + step) % _QUEUES
+                at = place[queue] + head[queue]
+                if queue < _ENGINES or at == place[queue + 1]:
+                    continue
+                index = order[at]
+                ready = True
+                for other in range(_QUEUES):
+                    ready &= done[other] >= waits[index, other]
+                if ready:
+                    start[index] = now + dispatch
+                    channel_free = start[index] + busy[index]
+                    end[index] = channel_free + latency
+                    head[queue] += 1
+                    last_served = queue
+                    break
+        if channel_free > now:
+            next_time = channel_free
+        for queue in range(_QUEUES):
+            if done[queue] < head[queue]:
+                next_time = min(next_time, end[order[place[queue] + done[queue]]])
+        now = next_time
+
+
+@jit
+def _stalls(queues, waits, start, end, dispatch, result):
+    """Blame each engine's idle cycles before a task on the queue whose token came last."""
+    count = len(queues)
+    ends = np.zeros((_QUEUES, count + 1), np.int64)
+    numbers = np.zeros(_QUEUES, np.int64)
+    for index in range(count):
+        queue = queues[index]
+        numbers[queue] += 1
+        ends[queue, numbers[queue]] = end[index]
+    free = np.zeros(_QUEUES, np.int64)
+    for index in range(count):
+        queue = queues[index]
+        idle = start[index] - dispatch - free[queue]
+        if queue < _ENGINES and idle > 0:
+            cause, latest = 0, np.int64(-1)
+            for other in range(_QUEUES):
+                needed = waits[index, other]
+                if needed > 0 and ends[other, needed] > latest:
+                    latest = ends[other, needed]
+                    cause = other
+            result[queue, cause] += idle
+        free[queue] = end[index]
+
+
+def run_timeline(program: LearnProgram, backward: Ints) -> Timeline:
+    """Work out when every task of a step starts and ends; ``backward`` as in `task_cycles`."""
+    busy = task_cycles(program, backward)
+    start, end = np.zeros_like(busy), np.zeros_like(busy)
+    queues = np.ascontiguousarray(program.column("queue"))
+    _run(queues, program.waits, busy, program.config.learn.dram.latency_cycles, DISPATCH_CYCLES, start, end)
+    stalls = np.zeros((_QUEUES, _QUEUES), np.int64)
+    _stalls(queues, program.waits, start, end, DISPATCH_CYCLES, stalls)
+    return Timeline(start, end, busy, stalls)
