@@ -106,7 +106,7 @@ class LearnConfig(FrozenModel):
     vector: VectorConfig = VectorConfig()
     buffers: BufferConfig = BufferConfig()
     dram: DramConfig = DramConfig()
-    operands: Literal["fp16", "bf16"] = Field(
+    operands: Literal["fp16", "bf16", "fp32"] = Field(
         default="fp16", description="weights, membranes and gradients in memory"
     )
     accumulators: Literal["fp32", "fp16", "bf16"] = Field(

@@ -84,6 +84,7 @@ class _Run:
 
 _NONE = np.zeros(0, np.float32)
 _NO_ROWS = np.zeros((0, 0), np.float32)
+_NO_SPIKES = np.zeros((0, 0, 0, 0, 0), np.uint8)
 
 
 class TrainingMachine:
@@ -170,7 +171,7 @@ class TrainingMachine:
                     masks[index] += share * float(inside.mean())
                 else:
                     rates[index] = masks[index] = np.nan
-                if keep_spikes:
+                if keep_spikes and stage.neuron is not None:
                     frames = run.spikes[:-1].reshape(samples, recipe.timesteps, *stage.out_shape)
                     spikes[index].append(frames)
         backward_tasks = [item for part_work in work for item in part_work]
@@ -199,7 +200,7 @@ class TrainingMachine:
             gradient_density=tuple(densities.tolist()),
             gradients=gradients,
             vector_gradients=vectors,
-            spikes=tuple(np.concatenate(s) for s in spikes) if keep_spikes else (),
+            spikes=tuple(np.concatenate(s) if s else _NO_SPIKES for s in spikes) if keep_spikes else (),
         )
 
     def infer(self, inputs: Bytes) -> Floats:
