@@ -47,13 +47,13 @@ class Norm:
 
 @dataclass(frozen=True)
 class Stage:
-    """One layer: a convolution (or a dense layer, a convolution whose kernel is the whole input), then neurons.
+    """One layer: a convolution, then neurons. A dense layer is a convolution over one position.
 
     Attributes
     ----------
     name : str
     in_shape, out_shape : (rows, columns, channels)
-        Of one timestep; ``in_shape`` after pooling.
+        Of one timestep; ``in_shape`` after pooling. ``(1, 1, n)`` takes all n values of its source as channels.
     sources : tuple of int
         Stages whose spikes are added up as the input; `INPUT` for the network's input.
     pool : int
@@ -209,11 +209,11 @@ class LearnNetwork:
                 source != INPUT and self.stages[source].neuron is None
             ):
                 raise LearnError(f"layer {stage.name} needs spikes of earlier layers as its input")
-            rows, columns, channels = self.output_shape(source)
-            if (rows // stage.pool, columns // stage.pool, channels) != stage.in_shape:
+            shape = self.pooled_shape(stage, source)
+            if stage.in_shape not in (shape, (1, 1, prod(shape))):
                 raise LearnError(
-                    f"layer {stage.name} takes {stage.in_shape}, but its source gives {(rows, columns, channels)}"
-                    + (f", pooled by {stage.pool}" if stage.pool > 1 else "")
+                    f"layer {stage.name} takes {stage.in_shape}, but its source gives {shape}"
+                    + (f" when pooled by {stage.pool}" if stage.pool > 1 else "")
                 )
         if not stage.sources or (INPUT in stage.sources and len(stage.sources) > 1):
             raise LearnError(
@@ -243,6 +243,11 @@ class LearnNetwork:
     def output_shape(self, index: int) -> tuple[int, int, int]:
         """Return the shape of a frame of a stage's output, or of the input."""
         return self.input.shape if index == INPUT else self.stages[index].out_shape
+
+    def pooled_shape(self, stage: Stage, source: int | None = None) -> tuple[int, int, int]:
+        """Return the shape of a stage's input after pooling, before a dense layer takes it as one row of channels."""
+        rows, columns, channels = self.output_shape(stage.sources[0] if source is None else source)
+        return (rows // stage.pool, columns // stage.pool, channels)
 
     @property
     def classes(self) -> int:

@@ -378,15 +378,17 @@ class _Compiler:
         gradients = stage.out_positions * stage.out_channels * operand
         made = _Made()
         for group in range(stage.groups):
-            for start in range(0, stage.in_channels, engine.channels):
-                count = min(engine.channels, stage.in_channels - start)
+            fits = self._buffers["backward_weights"].size // (words * operand)
+            if fits < 1:
+                raise LearnError(
+                    f"layer {stage.name}: the weights of one input channel, {words * operand:,} bytes, do not fit "
+                    f"backward_weights, which holds {self._buffers['backward_weights'].size:,}; "
+                    f"choose a chip with larger buffers"
+                )
+            tile = min(engine.channels, fits)
+            for start in range(0, stage.in_channels, tile):
+                count = min(tile, stage.in_channels - start)
                 channels = (group * stage.in_channels + start, count)
-                if words * engine.channels * operand > self._buffers["backward_weights"].size:
-                    raise LearnError(
-                        f"layer {stage.name}: {words * engine.channels * operand:,} bytes of weights do not fit "
-                        f"backward_weights, which holds {self._buffers['backward_weights'].size:,}; "
-                        f"choose a chip with larger buffers"
-                    )
                 weights = self._load(
                     Queue.LOAD_BACKWARD, "backward_weights", words * count * operand, (0, 0), channels
                 )

@@ -127,7 +127,7 @@ def backward_cycles(
     """Return (cycles, busy lane cycles, inputs, inputs taken, products) of a task: one channel tile, some frames.
 
     counts : (frames * out_positions, blocks) int32, from `count_nonzeros`
-    masked : (frames, in_positions) int32, outputs of the tile that the mask lets through
+    masked : (the task's frames, in_positions) int32, outputs of the tile that the mask lets through
     drain : cycles that the results of a tile of positions take to leave
     """
     in_positions, tap_count = taps.shape
@@ -153,13 +153,12 @@ def backward_cycles(
                         if p >= positions:
                             continue
                         frame, place = divmod(p, in_positions)
-                        frame += first_frame
                         at = taps[place, tap]
                         if at < 0:
                             continue
                         wanted = masked[frame, place]
                         inputs += words
-                        left[c] = counts[frame * out_positions + at, block]
+                        left[c] = counts[(first_frame + frame) * out_positions + at, block]
                         turns[c] = -(-wanted // lanes)
                         if wanted > 0:
                             taken += left[c]

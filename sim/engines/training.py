@@ -70,10 +70,10 @@ class StepResult:
 class _Run:
     """What one stage leaves for the backward pass of a micro-batch; F frames, B samples, T timesteps."""
 
-    inputs: Bytes  # (input rows + 1, channels), integers; the last row is 0
+    inputs: Bytes  # (input rows, channels), integers; a frame of 0 stands behind the frames
     sums: Floats  # (B, T or 1, positions * channels)
     u: Floats  # (B, T, positions * channels)
-    spikes: Bytes  # (F * positions + 1, channels); the last row is 0
+    spikes: Bytes  # (F + 1, rows, columns, channels); the last frame is 0
     y: Floats  # (frames * positions, channels), a norm's input
     mean: Floats
     inverse: Floats
@@ -166,7 +166,7 @@ class TrainingMachine:
             for index, (stage, run) in enumerate(zip(stages, runs, strict=True)):
                 densities[index] += share * float(np.count_nonzero(run.dx)) / run.dx.size
                 if stage.neuron is not None:
-                    rates[index] += share * float(run.spikes.mean()) * len(run.spikes) / (len(run.spikes) - 1)
+                    rates[index] += share * float(run.spikes[:-1].mean())
                     inside = np.abs(run.u - np.float32(stage.neuron.threshold)) < np.float32(stage.neuron.half_width)
                     masks[index] += share * float(inside.mean())
                 else:
@@ -237,27 +237,26 @@ class TrainingMachine:
     # ------------------------------------------------------------------------------------------------------ forward
 
     def _inputs(self, index: int, runs: list[_Run], images: Bytes) -> Bytes:
-        """Return the integer inputs of a stage, (rows + 1, channels); the last row is 0."""
+        """Return the integer inputs of a stage, (rows, channels), with a frame of 0 behind the frames."""
         stage = self._network.stages[index]
-        if stage.sources == (INPUT,) and stage.pool == 1:
-            rows = images.reshape(-1, stage.in_shape[2])
-            return np.concatenate([rows, np.zeros((1, rows.shape[1]), np.uint8)])
-        if len(stage.sources) == 1 and stage.pool == 1:
-            return runs[stage.sources[0]].spikes
+        channels = stage.in_shape[2]
+        if len(stage.sources) == 1 and stage.pool == 1 and INPUT not in stage.sources:
+            return runs[stage.sources[0]].spikes.reshape(-1, channels)
+        shape = self._network.pooled_shape(stage)
         counts: Bytes | None = None
         for source in stage.sources:
-            shape = self._network.output_shape(source)
-            frames = images.reshape(-1, *shape) if source == INPUT else runs[source].spikes[:-1].reshape(-1, *shape)
+            frames = (
+                images.reshape(-1, *self._network.input.shape) if source == INPUT else runs[source].spikes[:-1]
+            )
             if counts is None:
-                counts = np.zeros((len(frames) * stage.in_positions + 1, stage.in_shape[2]), np.uint8)
-            target = counts[:-1].reshape(-1, *stage.in_shape)
-            is_first = source == stage.sources[0]
+                counts = np.zeros((len(frames) + 1, *shape), np.uint8)
+            into, is_first = counts, source == stage.sources[0]
             self._threads.run(
                 len(frames),
-                lambda a, b, f=frames, t=target, i=is_first: vector.pool_spikes(f, stage.pool, i, t, a, b),
+                lambda a, b, f=frames, t=into, i=is_first: vector.pool_spikes(f, stage.pool, i, t, a, b),
             )
         assert counts is not None
-        return counts
+        return counts.reshape(-1, channels)
 
     def _forward(
         self, index: int, runs: list[_Run], images: Bytes, operands: Floats, timesteps: int, *, trains: bool = True
@@ -284,10 +283,11 @@ class TrainingMachine:
                 sums = round_array(sums, self._operands)
         elements = stage.out_positions * stage.out_shape[2]
         u = np.empty((samples, timesteps, elements), np.float32) if stage.neuron else _NONE
-        spikes = np.zeros((samples * timesteps * stage.out_positions + 1 if stage.neuron else 1, stage.out_shape[2]), np.uint8)
+        spikes = np.empty((samples * timesteps + 1 if stage.neuron else 0, *stage.out_shape), np.uint8)
         x = sums.reshape(samples, -1, elements)
         if stage.neuron is not None:
             neuron = stage.neuron
+            spikes[-1] = 0
             fired = spikes[:-1].reshape(samples, timesteps, elements)
             shortcut, has = self._shortcut(stage, runs, samples, timesteps)
             leak, threshold = np.float32(neuron.leak), np.float32(neuron.threshold)
@@ -392,7 +392,7 @@ class TrainingMachine:
         for user, port in network.consumers(index):
             target, pool = runs[user], network.stages[user].pool if port == "input" else 1
             if port == "input":
-                source = target.input_gradient.reshape(-1, *network.stages[user].in_shape)
+                source = target.input_gradient.reshape(-1, *network.pooled_shape(network.stages[user]))
             else:
                 source = target.du.reshape(-1, *shape)
             self._threads.run(
@@ -523,7 +523,7 @@ class TrainingMachine:
         samples, timesteps = self._extent(0, runs)
         work: list[BackwardWork] = []
         counts: dict[tuple[int, int], NDArray[np.int32]] = {}
-        masked: dict[tuple[int, int], NDArray[np.int32]] = {}
+        wanted: dict[int, Bytes] = {}
         # The engine takes frames as the backward pass makes them.
         order = np.arange(samples * timesteps).reshape(samples, timesteps)[:, ::-1].reshape(-1)
         for _, _, index, _, first, frames, channel, channels, _ in tasks.tolist():
@@ -538,18 +538,19 @@ class TrainingMachine:
                 )
                 ordered = found.reshape(samples * timesteps, -1)[order]
                 counts[index, g] = np.ascontiguousarray(ordered.reshape(len(columns), blocks))
-            if (index, channel) not in masked:
-                masked[index, channel] = self._masked(index, runs, channel, channels)[order]
+            if index not in wanted:
+                wanted = {index: self._wanted(index, runs)[order]}
+            masked = wanted[index][first : first + frames, :, channel : channel + channels].sum(axis=2, dtype=np.int32)
             cycles, inputs, taken, products = backward.backward_cycles(
-                counts[index, g], masked[index, channel], stage.backward_taps, stage.out_positions, engine.rows,
+                counts[index, g], masked, stage.backward_taps, stage.out_positions, engine.rows,
                 engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages,
                 backward_drain(config), first, frames,
             )  # fmt: skip
             work.append(BackwardWork(int(cycles) + backward_fill(config), int(inputs), int(taken), int(products)))
         return tuple(work)
 
-    def _masked(self, index: int, runs: list[_Run], channel: int, channels: int) -> NDArray[np.int32]:
-        """Count the wanted input gradients of a tile of channels: (frames, positions)."""
+    def _wanted(self, index: int, runs: list[_Run]) -> Bytes:
+        """Return which input gradients of a stage the masks of its sources let through: (frames, positions, channels)."""
         stage = self._network.stages[index]
         flags: Bytes | None = None
         for source in stage.sources:
@@ -557,17 +558,17 @@ class TrainingMachine:
             assert origin.neuron is not None
             u = runs[source].u.reshape(-1, *origin.out_shape)
             if flags is None:
-                flags = np.empty((len(u), *stage.in_shape[:2], channels), np.uint8)
+                flags = np.empty((len(u), *self._network.pooled_shape(stage)), np.uint8)
             threshold, half = np.float32(origin.neuron.threshold), np.float32(origin.neuron.half_width)
             adds, into = source != stage.sources[0], flags
             self._threads.run(
                 len(u),
-                lambda a, b, v=u, t=threshold, h=half, m=into, k=adds: vector.masked_outputs(
-                    v, t, h, stage.pool, channel, channels, m, k, a, b
+                lambda a, b, v=u, t=threshold, h=half, m=into, k=adds: vector.wanted_gradients(
+                    v, t, h, stage.pool, m, k, a, b
                 ),
             )
         assert flags is not None
-        return flags.sum(axis=3, dtype=np.int32).reshape(len(flags), -1)
+        return flags.reshape(len(flags), stage.in_positions, stage.in_shape[2])
 
     # ---------------------------------------------------------------------------------------------------- optimiser
 

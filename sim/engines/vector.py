@@ -15,8 +15,8 @@ from ..jit import jit, jit_inline
 from .rounding import rounded
 
 __all__ = [
-    "add_pooled", "channel_sums", "finish_sums", "loss_gradient", "masked_outputs", "momentum_update", "neuron_backward",
-    "neuron_forward", "norm_backward", "norm_forward", "pool_spikes", "time_sums",
+    "add_pooled", "channel_sums", "finish_sums", "loss_gradient", "momentum_update", "neuron_backward",
+    "neuron_forward", "norm_backward", "norm_forward", "norm_hats", "pool_spikes", "time_sums", "wanted_gradients",
 ]  # fmt: skip
 
 
@@ -195,24 +195,23 @@ def pool_spikes(spikes, pool, is_first, counts, first, last):
 
 
 @jit
-def masked_outputs(u, threshold, half_width, pool, first_channel, channels, masked, adds, first, last):
-    """Count the outputs of a backward tile that the mask lets through: membranes (frames, rows, columns, channels).
+def wanted_gradients(u, threshold, half_width, pool, wanted, adds, first, last):
+    """Mark the values whose gradient is used: membranes and marks (frames, rows, columns, channels).
 
-    A pooled output counts if any of its window does. ``masked`` is (frames, rows, columns) uint8 flags a channel,
-    (frames, rows, columns, channels); ``adds`` keeps the flags of another source.
+    A pooled value's is if that of any in its window is. ``adds`` keeps the marks of another source.
     """
-    rows, columns = masked.shape[1:3]
+    rows, columns, channels = wanted.shape[1:]
     for frame in range(first, last):
         for y in range(rows):
             for x in range(columns):
-                into = masked[frame, y, x]
+                into = wanted[frame, y, x]
                 if not adds:
                     into[:] = 0
                 for dy in range(pool):
                     for dx in range(pool):
                         row = u[frame, y * pool + dy, x * pool + dx]
                         for c in range(channels):
-                            into[c] |= _in_window(row[first_channel + c], threshold, half_width)
+                            into[c] |= _in_window(row[c], threshold, half_width)
 
 
 @jit
