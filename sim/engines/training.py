@@ -40,6 +40,7 @@ class StepResult:
     loss : mean loss of the batch, in float64 from the logits; correct : samples that were right
     logits : (samples, classes) float32
     skipped : name of the first stage whose gradients overflowed, so that nothing moved; None if all is well
+    overflowed : name of the first stage whose sums are no finite numbers, so that the loss is none; None if all is well
     timeline : when each task ran; backward : what each task of the backward engine did
     spike_rate, mask_density, gradient_density : of each stage's neurons (nan without), over samples and timesteps;
         the gradient's is that of what the backward and update engines read
@@ -51,6 +52,7 @@ class StepResult:
     correct: int
     logits: Floats
     skipped: str | None
+    overflowed: str | None
     timeline: Timeline
     backward: tuple[BackwardWork, ...]
     spike_rate: tuple[float, ...]
@@ -148,6 +150,7 @@ class TrainingMachine:
         work: list[tuple[BackwardWork, ...]] = []
         rates, masks, densities = np.zeros((3, len(stages)))
         spikes: list[list[Bytes]] = [[] for _ in stages]
+        overflowed: str | None = None
         for first, samples in program.parts:
             part = slice(first, first + samples)
             runs: list[_Run] = []
@@ -161,6 +164,8 @@ class TrainingMachine:
                 if INPUT not in stages[index].sources:
                     self._input_gradients(index, runs, operands[index])
                 self._weight_gradients(index, runs[index], weight_sums[index], samples)
+            if overflowed is None and not np.isfinite(logits[part]).all():
+                overflowed = next(s.name for s, r in zip(stages, runs, strict=True) if not np.isfinite(r.sums).all())
             work.append(self._backward_work(program, len(work), runs))
             share = samples / len(labels)
             for index, (stage, run) in enumerate(zip(stages, runs, strict=True)):
@@ -193,6 +198,7 @@ class TrainingMachine:
             correct=int(np.count_nonzero(logits.argmax(axis=1) == labels)),
             logits=logits,
             skipped=skipped,
+            overflowed=overflowed,
             timeline=timeline,
             backward=tuple(backward_tasks),
             spike_rate=tuple(rates.tolist()),
