@@ -266,7 +266,9 @@ class ChipConfig(FrozenModel):
         for half in ("many_core", "learn"):
             if half in fields:
                 places[half] = fields[half]
-                places |= {key: value for key, value in fields[half].items() if isinstance(value, dict)}
+                places |= {
+                    key: value for key, value in fields[half].items() if isinstance(value, dict)
+                }
         for section, changes in sections.items():
             if section not in places:
                 raise ConfigError(f"section must be one of {', '.join(places)}, not {section!r}")

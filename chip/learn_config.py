@@ -57,7 +57,9 @@ class BackwardConfig(FrozenModel):
     channels: int = Field(
         default=16, ge=1, le=1024, description="input channels of a tile: weights of a word"
     )
-    depth: int = Field(default=32, ge=1, le=4096, description="weight words that a row holds, twice")
+    depth: int = Field(
+        default=32, ge=1, le=4096, description="weight words that a row holds, twice"
+    )
 
 
 class VectorConfig(FrozenModel):
@@ -94,7 +96,9 @@ class DramConfig(FrozenModel):
     """The memory beside the chip: a channel with a width and a latency."""
 
     bytes_per_cycle: int = Field(default=16, ge=1, le=1 << 16, description="at the chip's clock")
-    latency_cycles: int = Field(default=40, ge=0, le=1 << 16, description="of a transfer's first byte")
+    latency_cycles: int = Field(
+        default=40, ge=0, le=1 << 16, description="of a transfer's first byte"
+    )
 
 
 class LearnConfig(FrozenModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
+from math import frexp, prod
 from typing import Literal
 
 import numpy as np
@@ -122,10 +122,20 @@ class Stage:
     def forward_taps(self) -> NDArray[np.int32]:
         """(out_positions, taps): the input position under each tap, -1 outside."""
         (rows, columns, _), (out_rows, out_columns, _) = self.in_shape, self.out_shape
-        y = np.arange(out_rows)[:, None] * self.stride[0] + np.arange(self.kernel[0]) - self.padding[0]
-        x = np.arange(out_columns)[:, None] * self.stride[1] + np.arange(self.kernel[1]) - self.padding[1]
+        y = (
+            np.arange(out_rows)[:, None] * self.stride[0]
+            + np.arange(self.kernel[0])
+            - self.padding[0]
+        )
+        x = (
+            np.arange(out_columns)[:, None] * self.stride[1]
+            + np.arange(self.kernel[1])
+            - self.padding[1]
+        )
         at = y[:, None, :, None] * columns + x[None, :, None, :]
-        inside = ((y >= 0) & (y < rows))[:, None, :, None] & ((x >= 0) & (x < columns))[None, :, None, :]
+        inside = ((y >= 0) & (y < rows))[:, None, :, None] & ((x >= 0) & (x < columns))[
+            None, :, None, :
+        ]
         return np.where(inside, at, -1).reshape(self.out_positions, self.taps).astype(np.int32)
 
     @cached_property
@@ -180,6 +190,25 @@ class Recipe:
     weight_decay: float = 0.0
     loss_scale: float = 1024.0
 
+    def __post_init__(self) -> None:
+        for name in ("timesteps", "batch", "micro_batches"):
+            if getattr(self, name) < 1:
+                raise LearnError(
+                    f"the recipe's {name} must be at least 1, not {getattr(self, name)}"
+                )
+        for name, allowed in (
+            ("readout", ("mean", "membrane")),
+            ("loss", ("cross_entropy", "mse")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise LearnError(
+                    f"the recipe's {name} must be {' or '.join(allowed)}, not {getattr(self, name)!r}"
+                )
+        if not 0 < self.loss_scale < float("inf") or frexp(self.loss_scale)[0] != 0.5:
+            raise LearnError(
+                f"the recipe's loss_scale must be a power of two, not {self.loss_scale}"
+            )
+
 
 @dataclass(frozen=True)
 class LearnNetwork:
@@ -195,15 +224,38 @@ class LearnNetwork:
     def __post_init__(self) -> None:
         if not self.stages:
             raise LearnError(f"{self.name} has no layers with weights: there is nothing to train")
+        image = self.input
+        if not int(image.signed) + 1 <= image.bits <= 8 or min(image.shape) < 1:
+            raise LearnError(
+                f"the input must be a frame of integers of 1 to 8 bits, of 2 to 8 if signed, not "
+                f"{image.bits} bits of shape {image.shape}"
+            )
         for index, stage in enumerate(self.stages):
             self._check(index, stage)
-        if self.stages[-1].neuron is not None:
+        last = self.stages[-1]
+        if last.neuron is not None:
             raise LearnError(
-                f"the last layer, {self.stages[-1].name}, must be a readout without spiking neurons: "
+                f"the last layer, {last.name}, must be a readout without spiking neurons: its sums are the logits"
+            )
+        if last.norm is not None or last.out_shape[:2] != (1, 1):
+            raise LearnError(
+                f"the last layer, {last.name}, must be a readout of shape (1, 1, classes) without a norm: "
                 f"its sums are the logits"
             )
 
     def _check(self, index: int, stage: Stage) -> None:
+        sizes = (
+            *stage.kernel,
+            *stage.stride,
+            stage.pool,
+            stage.groups,
+            *stage.in_shape,
+            *stage.out_shape,
+        )
+        if min(sizes) < 1 or min(stage.padding) < 0:
+            raise LearnError(
+                f"layer {stage.name}: kernel, stride, pool, groups and shapes must be at least 1, and padding 0"
+            )
         for source in stage.sources:
             if not (source == INPUT or 0 <= source < index) or (
                 source != INPUT and self.stages[source].neuron is None
@@ -219,8 +271,24 @@ class LearnNetwork:
             raise LearnError(
                 f"layer {stage.name} needs sources, and the network's input cannot be added to spikes"
             )
+        if len(set(stage.sources)) < len(stage.sources):
+            raise LearnError(f"layer {stage.name} takes a source twice")
+        if stage.pool > 1 and self.is_signed(stage):
+            raise LearnError(
+                f"layer {stage.name} cannot pool a signed input; pool the images beforehand"
+            )
+        if self.planes(stage) > 8:
+            raise LearnError(
+                f"layer {stage.name} adds up to {self.planes(stage)} bits in a window of its input, and the engines "
+                f"take 8; pool less at a time"
+            )
         for side, kernel, stride, padding, size in zip(
-            stage.in_shape, stage.kernel, stage.stride, stage.padding, stage.out_shape[:2], strict=False
+            stage.in_shape,
+            stage.kernel,
+            stage.stride,
+            stage.padding,
+            stage.out_shape[:2],
+            strict=False,
         ):
             if (side + 2 * padding - kernel) // stride + 1 != size or kernel > side + 2 * padding:
                 raise LearnError(
@@ -231,6 +299,10 @@ class LearnNetwork:
             raise LearnError(
                 f"layer {stage.name}: {stage.groups} groups divide neither {stage.in_shape[2]} nor "
                 f"{stage.out_shape[2]} channels"
+            )
+        if stage.shortcut is not None and stage.neuron is None:
+            raise LearnError(
+                f"layer {stage.name} has no neurons that its shortcut could be added to"
             )
         if stage.shortcut is not None and (
             not 0 <= stage.shortcut < index
@@ -279,7 +351,10 @@ class LearnNetwork:
         return tuple(
             (user, port)
             for user, stage in enumerate(self.stages)
-            for port, used in (("input", index in stage.sources), ("shortcut", stage.shortcut == index))
+            for port, used in (
+                ("input", index in stage.sources),
+                ("shortcut", stage.shortcut == index),
+            )
             if used
         )
 

@@ -92,9 +92,7 @@ class LearnProgram:
     def parts(self) -> tuple[tuple[int, int], ...]:
         """First sample and samples of every micro-batch."""
         size = -(-self.batch // self.recipe.micro_batches)
-        return tuple(
-            (first, min(size, self.batch - first)) for first in range(0, self.batch, size)
-        )
+        return tuple((first, min(size, self.batch - first)) for first in range(0, self.batch, size))
 
 
 def check_learn_program(program: LearnProgram) -> None:
@@ -106,7 +104,11 @@ def check_learn_program(program: LearnProgram) -> None:
         Naming the first task that is wrong.
     """
     tasks, waits = program.tasks, program.waits
-    if tasks.ndim != 2 or tasks.shape[1] != len(TASK_FIELDS) or waits.shape != (len(tasks), len(Queue)):
+    if (
+        tasks.ndim != 2
+        or tasks.shape[1] != len(TASK_FIELDS)
+        or waits.shape != (len(tasks), len(Queue))
+    ):
         raise LearnError("the program's tasks do not have the shape of this version; compile again")
     limits = {
         "queue": (0, len(Queue) - 1),
@@ -125,5 +127,7 @@ def check_learn_program(program: LearnProgram) -> None:
     before = np.zeros(len(Queue), np.int64)
     for index, (queue, needs) in enumerate(zip(program.column("queue"), waits, strict=True)):
         if np.any(needs > before) or np.any(needs < 0):
-            raise LearnError(f"task {index} waits for a task that does not come before it; compile again")
+            raise LearnError(
+                f"task {index} waits for a task that does not come before it; compile again"
+            )
         before[queue] += 1

@@ -54,9 +54,7 @@ def normalised(y: Real, mean: Real, inverse_deviation: Real) -> Real:
     return (y - mean) * inverse_deviation
 
 
-def norm_gradient(
-    du: Real, y_hat: Real, factor: Real, mean_du: Real, mean_product: Real
-) -> Real:
+def norm_gradient(du: Real, y_hat: Real, factor: Real, mean_du: Real, mean_product: Real) -> Real:
     """Return ``factor * (du - mean(du) - y_hat * mean(du * y_hat))``; with frozen statistics both means are 0."""
     return factor * ((du - mean_du) - y_hat * mean_product)
 

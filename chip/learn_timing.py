@@ -6,8 +6,12 @@ from .learn_config import LearnConfig, LookupConfig
 from .learn_network import LearnNetwork, Stage
 from .learn_program import Operation
 
-DISPATCH_CYCLES = 2  # from the end of a task, or its last token, to the start of the next in its queue
-VECTOR_STAGES = 12  # the vector unit's pipeline: three operations in a row, operand read and result write
+DISPATCH_CYCLES = (
+    2  # from the end of a task, or its last token, to the start of the next in its queue
+)
+VECTOR_STAGES = (
+    12  # the vector unit's pipeline: three operations in a row, operand read and result write
+)
 DIVIDE_CYCLES = 32  # a division or square root of a 32-bit float, a bit a cycle, with its rounding
 
 
@@ -25,7 +29,9 @@ def lookup_cycles(
     ``interleave`` cycles a table and plane, and at least as many as its results, a column at a time, take to leave.
     """
     tiles = -(-rows // engine.rows) * -(-columns // engine.outputs)
-    return tiles * engine.interleave * max(groups * planes, engine.columns) + lookup_fill(config, engine)
+    return tiles * engine.interleave * max(groups * planes, engine.columns) + lookup_fill(
+        config, engine
+    )
 
 
 def input_groups(stage: Stage, group: int) -> int:
@@ -33,7 +39,9 @@ def input_groups(stage: Stage, group: int) -> int:
     return stage.taps * -(-stage.in_channels // group)
 
 
-def forward_cycles(config: LearnConfig, network: LearnNetwork, stage: Stage, channels: int, frames: int) -> int:
+def forward_cycles(
+    config: LearnConfig, network: LearnNetwork, stage: Stage, channels: int, frames: int
+) -> int:
     """Cycles of FORWARD_SUMS for ``channels`` output channels and ``frames`` frames."""
     engine = config.forward
     groups = input_groups(stage, engine.group)
@@ -42,7 +50,9 @@ def forward_cycles(config: LearnConfig, network: LearnNetwork, stage: Stage, cha
     )
 
 
-def update_cycles(config: LearnConfig, network: LearnNetwork, stage: Stage, channels: int, frames: int) -> int:
+def update_cycles(
+    config: LearnConfig, network: LearnNetwork, stage: Stage, channels: int, frames: int
+) -> int:
     """Cycles of WEIGHT_GRADIENTS for ``channels`` output channels and ``frames`` frames, all columns."""
     engine = config.update
     groups = -(-frames * stage.out_positions // engine.group)

@@ -27,7 +27,20 @@ from .nir_file import NetworkError, NirGraph, NirNode
 from .recurrence import order
 from .shapes import drop_dead_nodes, infer_shapes
 
-SUPPORTED = ("Input", "Output", "Linear", "Affine", "Conv2d", "AvgPool2d", "Flatten", "Identity", "LIF", "IF", "LI", "I")
+SUPPORTED = (
+    "Input",
+    "Output",
+    "Linear",
+    "Affine",
+    "Conv2d",
+    "AvgPool2d",
+    "Flatten",
+    "Identity",
+    "LIF",
+    "IF",
+    "LI",
+    "I",
+)
 Shape3 = tuple[int, int, int]
 DT = 1e-4  # the step that time constants are written with, as other exporters do
 
@@ -69,7 +82,12 @@ class _Sums:
 
 
 def import_learn_network(
-    graph: NirGraph, convention: Convention, *, norm: Norm | None = None, surrogate: Surrogate | None = None, name: str = "network",
+    graph: NirGraph,
+    convention: Convention,
+    *,
+    norm: Norm | None = None,
+    surrogate: Surrogate | None = None,
+    name: str = "network",
 ) -> Imported:
     """Turn a NIR graph into stages.
 
@@ -116,7 +134,9 @@ class _Importer:
         try:
             names = order(list(self._graph.nodes), list(self._graph.edges))
         except ValueError:
-            raise NetworkError("the network has a cycle; the learning engines train feed-forward networks only.") from None
+            raise NetworkError(
+                "the network has a cycle; the learning engines train feed-forward networks only."
+            ) from None
         inputs = self._graph.of_type("Input")
         if len(inputs) != 1:
             raise NetworkError(f"the learning engines take one input, not {len(inputs)}.")
@@ -128,7 +148,9 @@ class _Importer:
         self._readout(made, incoming)
         rows, columns = _rows_columns(self._shapes[inputs[0].name])[1:]
         channels = _rows_columns(self._shapes[inputs[0].name])[0]
-        network = LearnNetwork(InputFormat((rows, columns, channels)), tuple(self._stages), self._name)
+        network = LearnNetwork(
+            InputFormat((rows, columns, channels)), tuple(self._stages), self._name
+        )
         parameters = initial_parameters(network, seed=0)
         for index, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
             parameters.weights[index][:] = weight
@@ -162,26 +184,40 @@ class _Importer:
             )
         first = values[0]
         if any((v.shape, v.pool) != (first.shape, first.pool) for v in values):
-            raise NetworkError(f"node {node.name!r}: what is added up here differs in shape or pooling.")
+            raise NetworkError(
+                f"node {node.name!r}: what is added up here differs in shape or pooling."
+            )
         return replace(first, sources=tuple(sorted({s for v in values for s in v.sources})))
 
     def _pooled(self, node: NirNode, value: _Value) -> _Value:
         kernel = np.broadcast_to(node.params["kernel_size"].ravel(), 2).astype(int)
         stride = node.params.get("stride")
-        steps = kernel if stride is None or stride.size == 0 else np.broadcast_to(stride.ravel(), 2).astype(int)
+        steps = (
+            kernel
+            if stride is None or stride.size == 0
+            else np.broadcast_to(stride.ravel(), 2).astype(int)
+        )
         padding = node.params.get("padding")
-        if kernel[0] != kernel[1] or np.any(steps != kernel) or (padding is not None and np.any(padding != 0)):
+        if (
+            kernel[0] != kernel[1]
+            or np.any(steps != kernel)
+            or (padding is not None and np.any(padding != 0))
+        ):
             raise NetworkError(
                 f"node {node.name!r}: pooling must be square, with a stride equal to its side and no padding."
             )
         side = int(kernel[0])
         channels, rows, columns = value.shape
-        return replace(value, shape=(channels, rows // side, columns // side), pool=value.pool * side)
+        return replace(
+            value, shape=(channels, rows // side, columns // side), pool=value.pool * side
+        )
 
     def _convolution(self, node: NirNode, value: _Value) -> _Sums:
         weight = node.floats("weight")
         if np.any(node.params.get("dilation", np.ones(1)) != 1):
-            raise NetworkError(f"node {node.name!r}: dilated convolutions cannot be trained; use dilation 1.")
+            raise NetworkError(
+                f"node {node.name!r}: dilated convolutions cannot be trained; use dilation 1."
+            )
         groups = int(np.asarray(node.params.get("groups", 1)).ravel()[0])
         out_channels, in_channels, rows, columns = weight.shape
         channels, height, width = value.shape
@@ -193,7 +229,9 @@ class _Importer:
             sources=value.sources, pool=value.pool, kernel=(rows, columns), stride=stride, padding=padding, groups=groups,
         )  # fmt: skip
         flat = weight.reshape(groups, out_channels // groups, in_channels, rows * columns)
-        return _Sums(stage, flat.transpose(0, 3, 2, 1).astype(np.float32), self._bias(node, out_channels))
+        return _Sums(
+            stage, flat.transpose(0, 3, 2, 1).astype(np.float32), self._bias(node, out_channels)
+        )
 
     def _padding(self, node: NirNode, kernel: tuple[int, int]) -> tuple[int, int]:
         field = node.params.get("padding")
@@ -203,7 +241,9 @@ class _Importer:
                 return (0, 0)
             if text == "same" and kernel[0] % 2 and kernel[1] % 2:
                 return (kernel[0] // 2, kernel[1] // 2)
-            raise NetworkError(f"node {node.name!r}: padding {text!r} is not supported for this kernel.")
+            raise NetworkError(
+                f"node {node.name!r}: padding {text!r} is not supported for this kernel."
+            )
         return _pair(node, "padding", 0)
 
     def _dense(self, node: NirNode, value: _Value) -> _Sums:
@@ -212,7 +252,11 @@ class _Importer:
         channels, rows, columns = value.shape
         source = value.sources[0]
         stage = Stage(
-            name=node.name, in_shape=(1, 1, inputs), out_shape=(1, 1, outputs), sources=value.sources, pool=value.pool
+            name=node.name,
+            in_shape=(1, 1, inputs),
+            out_shape=(1, 1, outputs),
+            sources=value.sources,
+            pool=value.pool,
         )
         shape = _rows_columns(self._source_shape(source, value.pool))
         if prod(shape) != inputs:
@@ -225,7 +269,9 @@ class _Importer:
 
     def _source_shape(self, source: int, pool: int) -> tuple[int, ...]:
         if source == INPUT:
-            channels, rows, columns = _rows_columns(self._shapes[self._graph.of_type("Input")[0].name])
+            channels, rows, columns = _rows_columns(
+                self._shapes[self._graph.of_type("Input")[0].name]
+            )
         else:
             rows, columns, channels = self._stages[source].out_shape
         return (channels, rows // pool, columns // pool)
@@ -241,9 +287,13 @@ class _Importer:
         sums = [item for item in given if isinstance(item, _Sums)]
         values = [item for item in given if isinstance(item, _Value)]
         if not sums:
-            raise NetworkError(f"node {node.name!r}: neurons without synapses before them cannot be trained.")
+            raise NetworkError(
+                f"node {node.name!r}: neurons without synapses before them cannot be trained."
+            )
         extra = [item.sources for item in values]
-        if len(sums) - 1 + len(extra) > 1 or any(len(sources) != 1 or sources == (INPUT,) for sources in extra):
+        if len(sums) - 1 + len(extra) > 1 or any(
+            len(sources) != 1 or sources == (INPUT,) for sources in extra
+        ):
             raise NetworkError(
                 f"node {node.name!r}: neurons may take one layer of synapses and one shortcut, of spikes or of a layer."
             )
@@ -259,7 +309,9 @@ class _Importer:
             self._readout_leak = leak
             return replace(main, weight=main.weight * np.float32(gain))
         if extra and gain != 1.0:
-            raise NetworkError(f"node {node.name!r}: a shortcut of spikes needs neurons whose input gain is 1, not {gain:g}.")
+            raise NetworkError(
+                f"node {node.name!r}: a shortcut of spikes needs neurons whose input gain is 1, not {gain:g}."
+            )
         neuron = Neuron(leak, threshold, self._surrogate.half_width, self._surrogate.height)
         stage = replace(main.stage, neuron=neuron, norm=self._norm, shortcut=shortcut)
         index = self._add(stage, main, gain)
@@ -277,14 +329,22 @@ class _Importer:
     def _constants(self, node: NirNode) -> tuple[float, float, float]:
         """Return leak, input gain and threshold of a node's neurons, which must share them."""
         c = self._convention
-        if node.type in ("LIF", "IF") and (c.reset not in ("value", "zero") or c.reset_timing != "same" or c.compare != "gt"):
+        if node.type in ("LIF", "IF") and (
+            c.reset not in ("value", "zero") or c.reset_timing != "same" or c.compare != "gt"
+        ):
             raise NetworkError(
                 f"node {node.name!r}: the learning engines train neurons that fire above the threshold and are reset to 0 "
                 f"in the same timestep, not {c.compare}, {c.reset}, {c.reset_timing}; say so with --reset, --reset-timing "
                 f"and --compare if that is what you want."
             )
         fields = {}
-        for field, needed in (("tau", True), ("r", True), ("v_leak", False), ("v_reset", False), ("v_threshold", False)):
+        for field, needed in (
+            ("tau", True),
+            ("r", True),
+            ("v_leak", False),
+            ("v_reset", False),
+            ("v_threshold", False),
+        ):
             if field not in node.params:
                 continue
             values = np.unique(node.floats(field))
@@ -293,7 +353,9 @@ class _Importer:
                     f"node {node.name!r}: its neurons differ in {field}; the engines have one value a layer."
                 )
             if not needed and field != "v_threshold" and values[0] != 0:
-                raise NetworkError(f"node {node.name!r}: {field} must be 0 to be trained, not {values[0]:g}.")
+                raise NetworkError(
+                    f"node {node.name!r}: {field} must be 0 to be trained, not {values[0]:g}."
+                )
             fields[field] = float(values[0])
         r = fields.get("r", 1.0)
         if "tau" not in fields:  # IF, I
@@ -343,7 +405,12 @@ def _pair(node: NirNode, field: str, default: int) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
-def save_learn_network(network: LearnNetwork, parameters: Parameters, path: str | Path, readout_leak: float | None = None) -> None:
+def save_learn_network(
+    network: LearnNetwork,
+    parameters: Parameters,
+    path: str | Path,
+    readout_leak: float | None = None,
+) -> None:
     """Write a trained network as a NIR file, which compiles to the many-core.
 
     Norms are folded into weights and biases with their running statistics. The readout becomes an LI node: without
@@ -387,7 +454,11 @@ class _Writer:
         for index, stage in enumerate(self._network.stages):
             self._synapses(index, stage)
             name = f"{stage.name}_neurons"
-            out = (stage.out_shape[2], *stage.out_shape[:2]) if stage.out_positions > 1 else (stage.out_shape[2],)
+            out = (
+                (stage.out_shape[2], *stage.out_shape[:2])
+                if stage.out_positions > 1
+                else (stage.out_shape[2],)
+            )
             if stage.neuron is None and index < last:
                 self._outputs[index] = stage.name  # its sums go to whoever has it as a shortcut
                 continue
@@ -411,7 +482,14 @@ class _Writer:
         for field, value in fields.items():
             group[field] = value
 
-    def _leaky(self, kind: str, name: str, shape: tuple[int, ...], leak: float, threshold: float | None = None) -> None:
+    def _leaky(
+        self,
+        kind: str,
+        name: str,
+        shape: tuple[int, ...],
+        leak: float,
+        threshold: float | None = None,
+    ) -> None:
         """Write neurons ``u' = leak * u + x``: tau = dt / (1 - leak), r = 1 / (1 - leak); IF and I without a leak."""
         fields: dict[str, NDArray[np.generic]] = {}
         if leak == 1.0:
@@ -432,20 +510,35 @@ class _Writer:
         if stage.pool > 1:
             name = f"{stage.name}_pool"
             side = np.array([stage.pool, stage.pool])
-            self._node(name, "AvgPool2d", kernel_size=side, stride=side, padding=np.zeros(2, np.int64))
+            self._node(
+                name, "AvgPool2d", kernel_size=side, stride=side, padding=np.zeros(2, np.int64)
+            )
             self._edges += [(source, name) for source in sources]
             sources = [name]
         rows, columns, channels = self._network.pooled_shape(stage)
         if stage.in_shape[:2] == (1, 1) and stage.kernel == (1, 1) and stage.groups == 1:
             if rows * columns > 1:
                 name = f"{stage.name}_flatten"
-                self._node(name, "Flatten", start_dim=0, end_dim=-1, input_type=np.array([channels, rows, columns]))
+                self._node(
+                    name,
+                    "Flatten",
+                    start_dim=0,
+                    end_dim=-1,
+                    input_type=np.array([channels, rows, columns]),
+                )
                 self._edges += [(source, name) for source in sources]
                 sources = [name]
-            dense = weight[0, 0].T.reshape(-1, rows, columns, channels).transpose(0, 3, 1, 2).reshape(stage.out_shape[2], -1)
+            dense = (
+                weight[0, 0]
+                .T.reshape(-1, rows, columns, channels)
+                .transpose(0, 3, 1, 2)
+                .reshape(stage.out_shape[2], -1)
+            )
             self._node(stage.name, "Affine", weight=dense, bias=bias)
         else:
-            kernel = weight.transpose(0, 3, 2, 1).reshape(stage.out_shape[2], stage.in_channels, *stage.kernel)
+            kernel = weight.transpose(0, 3, 2, 1).reshape(
+                stage.out_shape[2], stage.in_channels, *stage.kernel
+            )
             self._node(
                 stage.name, "Conv2d", weight=kernel, bias=bias, stride=np.array(stage.stride), padding=np.array(stage.padding),
                 dilation=np.ones(2, np.int64), groups=stage.groups, input_shape=np.array(stage.in_shape[:2]),
@@ -458,7 +551,11 @@ def _folded(stage: Stage, parameters: Parameters, index: int) -> tuple[Floats, F
     weight, vectors = parameters.weights[index].astype(np.float64), parameters.vectors[index]
     bias = vectors.get("bias", np.zeros(stage.out_shape[2])).astype(np.float64)
     if stage.norm is not None:
-        factor = vectors["gamma"] * stage.norm.scale / np.sqrt(vectors["running_var"].astype(np.float64) + stage.norm.epsilon)
+        factor = (
+            vectors["gamma"]
+            * stage.norm.scale
+            / np.sqrt(vectors["running_var"].astype(np.float64) + stage.norm.epsilon)
+        )
         bias = vectors["beta"] + factor * (bias - vectors["running_mean"])
         weight = weight * factor.reshape(stage.groups, 1, 1, stage.out_channels)
     return weight.astype(np.float32), bias.astype(np.float32)

@@ -11,6 +11,7 @@ from ..chip.config import ChipConfig
 from ..chip.learn_config import LearnConfig
 from ..chip.learn_network import INPUT, LearnError, LearnNetwork, Recipe, Stage
 from ..chip.learn_program import LearnProgram, Operation, Queue, check_learn_program
+from ..chip.learn_timing import forward_cycles, update_cycles
 
 _MASTER_BYTES = 4  # weights, momenta and gradients of the optimiser are 32-bit floats
 
@@ -44,13 +45,40 @@ class _Made:
         self.pieces.append((first, frames, task))
 
     def of(self, first: int, frames: int) -> list[int]:
-        return [t for start, count, t in self.pieces if start < first + frames and first < start + count]
+        return [
+            t for start, count, t in self.pieces if start < first + frames and first < start + count
+        ]
 
     def all(self) -> list[int]:
         return [task for _, _, task in self.pieces]
 
 
-def learn_tasks(config: ChipConfig, network: LearnNetwork, recipe: Recipe, batch: int | None = None) -> LearnProgram:
+@dataclass
+class _Part:
+    """A micro-batch at work: the stage whose tasks are given out, and by stage what lies in memory."""
+
+    number: int = 0
+    samples: int = 0
+    stage: int = 0
+    spikes: dict[int, _Made] = field(default_factory=dict)
+    shortcuts: dict[int, _Made] = field(default_factory=dict)
+    input_gradients: dict[int, _Made] = field(default_factory=dict)
+    gradients: dict[int, _Made] = field(default_factory=dict)
+
+
+@dataclass
+class _Stream:
+    """The tasks of a pass of a micro-batch as they are given out; each step yields the cycles that it stands for."""
+
+    part: _Part
+    steps: Iterator[float]
+    total: float
+    done: float = 0.0
+
+
+def learn_tasks(
+    config: ChipConfig, network: LearnNetwork, recipe: Recipe, batch: int | None = None
+) -> LearnProgram:
     """Compile one training step.
 
     Parameters
@@ -72,54 +100,95 @@ def learn_tasks(config: ChipConfig, network: LearnNetwork, recipe: Recipe, batch
 
 
 class _Compiler:
-    def __init__(self, config: ChipConfig, network: LearnNetwork, recipe: Recipe, batch: int) -> None:
+    def __init__(
+        self, config: ChipConfig, network: LearnNetwork, recipe: Recipe, batch: int
+    ) -> None:
         self._chip, self._network, self._recipe, self._batch = config, network, recipe, batch
         self._config: LearnConfig = config.learn
         self._operand = self._config.operand_format.bytes
         self._sum = self._config.accumulator_format.bytes
         self._tasks: list[tuple[int, ...]] = []
         self._waits: list[list[int]] = []
-        self._number: list[tuple[int, int]] = []  # of each task: its queue, and how many stand in it up to it
+        self._number: list[
+            tuple[int, int]
+        ] = []  # of each task: its queue, and how many stand in it up to it
         self._counts = [0] * len(Queue)
         self._buffers = {
             name: _Buffer(size) for name, size in self._config.buffers.model_dump().items()
         }
-        self._stage = self._part = self._samples = 0
-        # Of the part at work, by stage: what lies in memory.
-        self._spikes: dict[int, _Made] = {}
-        self._shortcuts: dict[int, _Made] = {}
-        self._input_gradients: dict[int, _Made] = {}
-        self._gradients: dict[int, _Made] = {}
+        self._at = _Part()
         self._optimised: list[int] = []
 
     def program(self) -> LearnProgram:
-        """Emit all parts, then the optimiser."""
+        """Emit all parts, the forward pass of each merged with the backward pass of the one before; then optimise."""
         empty = np.zeros((0, 0), np.int64)
         program = LearnProgram(
             config=self._chip, network=self._network, recipe=self._recipe, batch=self._batch, tasks=empty, waits=empty,
         )  # fmt: skip
         stages = self._network.stages
         weight_gradients: dict[int, list[int]] = {i: [] for i in range(len(stages))}
-        for self._part, (_, self._samples) in enumerate(program.parts):
-            for table in (self._spikes, self._shortcuts, self._input_gradients, self._gradients):
-                table.clear()
-            for self._stage in range(len(stages)):
-                self._forward(stages[self._stage])
-            for self._stage in reversed(range(len(stages))):
-                stage = stages[self._stage]
-                if self._stage < len(stages) - 1:
-                    self._neuron_gradients(stage)
-                if INPUT not in stage.sources:
-                    self._backward(stage)
-                weight_gradients[self._stage] = self._update(stage, weight_gradients[self._stage])
-        for self._stage, made in weight_gradients.items():
-            self._optimise(stages[self._stage], made)
+        before: list[_Stream] = []
+        for number, (_, samples) in enumerate(program.parts):
+            part = _Part(number, samples)
+            self._at = part
+            forward = _Stream(
+                part, self._forward_pass(), sum(self._forward_cost(s) for s in stages)
+            )
+            self._merge([*before, forward])
+            before = [
+                _Stream(
+                    part,
+                    self._backward_pass(weight_gradients),
+                    sum(self._update_cost(s) for s in stages),
+                )
+            ]
+        self._merge(before)
+        for self._at.stage, made in weight_gradients.items():
+            self._optimise(stages[self._at.stage], made)
         program = LearnProgram(
             config=self._chip, network=self._network, recipe=self._recipe, batch=self._batch,
             tasks=np.array(self._tasks, np.int64), waits=np.array(self._waits, np.int64),
         )  # fmt: skip
         check_learn_program(program)
         return program
+
+    def _merge(self, streams: list[_Stream]) -> None:
+        """Run streams to their ends, always the one that is least far: queues are in order, so engines overlap as here."""
+        while streams:
+            stream = min(streams, key=lambda s: s.done / s.total)
+            self._at = stream.part
+            cycles = next(stream.steps, None)
+            if cycles is None:
+                streams.remove(stream)
+            else:
+                stream.done += cycles
+
+    def _forward_pass(self) -> Iterator[float]:
+        part = self._at
+        for part.stage, stage in enumerate(self._network.stages):
+            yield from self._forward(stage)
+
+    def _backward_pass(self, weight_gradients: dict[int, list[int]]) -> Iterator[float]:
+        part, stages = self._at, self._network.stages
+        for part.stage in reversed(range(len(stages))):
+            stage = stages[part.stage]
+            if part.stage < len(stages) - 1:
+                yield from self._neuron_gradients(stage)
+            has_backward = INPUT not in stage.sources
+            if has_backward:
+                yield from self._backward(stage)
+            made: list[int] = []
+            for cycles in self._update(stage, weight_gradients[part.stage], made):
+                yield 0.0 if has_backward else cycles
+            weight_gradients[part.stage] = made
+
+    def _forward_cost(self, stage: Stage) -> float:
+        frames = self._at.samples * self._timesteps(stage)
+        return forward_cycles(self._config, self._network, stage, stage.out_shape[2], frames)
+
+    def _update_cost(self, stage: Stage) -> float:
+        frames = self._at.samples * self._timesteps(stage)
+        return update_cycles(self._config, self._network, stage, stage.out_shape[2], frames)
 
     # ------------------------------------------------------------------------------------------------ pieces and tasks
 
@@ -132,7 +201,9 @@ class _Compiler:
             of, number = self._number[task]
             if of != queue or queue in DMA_QUEUES:
                 waits[of] = max(waits[of], number)
-        self._tasks.append((queue, operation, self._stage, self._part, *frames, *channels, size))
+        self._tasks.append(
+            (queue, operation, self._at.stage, self._at.number, *frames, *channels, size)
+        )
         self._waits.append(waits)
         self._counts[queue] += 1
         self._number.append((queue, self._counts[queue]))
@@ -148,18 +219,20 @@ class _Compiler:
     @property
     def _frames(self) -> int:
         """Frames of the part for a stage whose input varies."""
-        return self._samples * self._recipe.timesteps
+        return self._at.samples * self._recipe.timesteps
 
     def _timesteps(self, stage: Stage) -> int:
         return 1 if self._network.is_constant(stage) else self._recipe.timesteps
 
-    def _pieces(self, stage: Stage, needs: dict[str, int], align: int = 1, timesteps: int | None = None) -> list[tuple[int, int]]:
+    def _pieces(
+        self, stage: Stage, needs: dict[str, int], align: int = 1, timesteps: int | None = None
+    ) -> list[tuple[int, int]]:
         """Cut the part's frames so that ``needs`` bytes a frame fit the buffers named; whole samples where possible.
 
         Within a sample the pieces are cut evenly; each piece's frames are a multiple of ``align``, or it is the last.
         """
         timesteps = self._timesteps(stage) if timesteps is None else timesteps
-        total = self._samples * timesteps
+        total = self._at.samples * timesteps
         fits = total
         for name, size in needs.items():
             if size:
@@ -189,7 +262,43 @@ class _Compiler:
             pieces += [(first, min(fits, end - first)) for first in range(start, end, fits)]
         return pieces
 
-    def _channel_parts(self, stage: Stage, rows: int, needs: dict[str, int], fixed: dict[str, int]) -> list[tuple[int, int]]:
+    def _cuts(
+        self,
+        stage: Stage,
+        frames: tuple[int, int],
+        channels: tuple[int, int],
+        needs: dict[str, int],
+    ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Cut a task of the vector unit so that ``needs`` bytes a frame and channel fit: first channels, then samples.
+
+        Channels are cut so far that all timesteps of a sample stay together, if one channel's fit.
+        """
+        first, count = frames
+        together = min(count, self._recipe.timesteps)
+        fits = count * channels[1]
+        for name, size in needs.items():
+            if size:
+                fits = min(fits, self._buffers[name].size // size)
+            if fits < 1:
+                raise LearnError(
+                    f"layer {stage.name}: one channel of a timestep needs {size:,} bytes of {name}, which holds "
+                    f"{self._buffers[name].size:,}; choose a chip with larger buffers"
+                )
+        width = max(1, min(channels[1], fits // together))
+        length = fits // width
+        if length < count:
+            length = length - length % together if length >= together else length
+        return [
+            ((at, min(length, end - at)), (channel, min(width, sum(channels) - channel)))
+            for channel in range(channels[0], sum(channels), width)
+            for start in range(first, first + count, max(length, together))
+            for end in [min(first + count, start + max(length, together))]
+            for at in range(start, end, length)
+        ]
+
+    def _channel_parts(
+        self, stage: Stage, rows: int, needs: dict[str, int], fixed: dict[str, int]
+    ) -> list[tuple[int, int]]:
         """Cut output channels so that ``needs`` bytes a channel, and one timestep of ``fixed`` bytes a channel, fit."""
         total = stage.out_shape[2]
         fits = total
@@ -216,17 +325,17 @@ class _Compiler:
     def _made_inputs(self, stage: Stage, first: int, frames: int) -> Iterator[int]:
         for source in stage.sources:
             if source != INPUT:
-                yield from self._spikes[source].of(first, frames)
+                yield from self._at.spikes[source].of(first, frames)
 
     # --------------------------------------------------------------------------------------------------------- forward
 
-    def _forward(self, stage: Stage) -> None:
+    def _forward(self, stage: Stage) -> Iterator[float]:
         positions, operand = stage.out_positions, self._operand
         inputs = stage.taps * stage.in_channels
-        is_readout = self._stage == len(self._network.stages) - 1
+        is_readout = self._at.stage == len(self._network.stages) - 1
         has_statistics = stage.norm is not None and stage.norm.kind == "batch"
         shortcut = stage.shortcut
-        spikes, outputs = _Made(), _Made()
+        spikes = _Made()
         for channels in self._channel_parts(
             stage, self._config.forward.rows, {"forward_weights": inputs * operand},
             {"forward_results": positions * self._sum},
@@ -236,15 +345,17 @@ class _Compiler:
                 Queue.LOAD_FORWARD, "forward_weights", inputs * count * operand, (0, 0), channels,
                 self._optimised,
             )  # fmt: skip
-            # A neuron's state: membrane, a bit of spike and of mask; of a norm its input too.
-            stored = positions * count * (2 * operand if stage.norm and not has_statistics else operand)
-            stored += -(-positions * count // 4)
             repeats = self._recipe.timesteps // self._timesteps(stage)
             needs = {
                 "forward_inputs": self._input_bytes(stage),
                 "forward_results": positions * count * self._sum,
-                "vector_inputs": positions * count * operand * repeats if shortcut is not None else 0,
-                "vector_results": stored * repeats,
+            }
+            # A neuron's state: membrane, a bit of spike and of mask; of a norm its input too.
+            stored = positions * (2 * operand if stage.norm and not has_statistics else operand)
+            stored = positions * operand if is_readout else stored + -(-positions // 4)
+            kept = {
+                "vector_inputs": positions * operand if shortcut is not None else 0,
+                "vector_results": stored,
             }
             sums: list[int] = []
             raw = _Made()
@@ -255,47 +366,63 @@ class _Compiler:
                     self._made_inputs(stage, first, frames),
                 )  # fmt: skip
                 after = [weights, inputs_load, *self._buffers["forward_results"].fill()]
-                forward = self._emit(Queue.FORWARD, Operation.FORWARD_SUMS, piece, channels, 0, after)
+                forward = self._emit(
+                    Queue.FORWARD, Operation.FORWARD_SUMS, piece, channels, 0, after
+                )
                 for name in ("forward_inputs", "forward_weights"):
                     self._buffers[name].used_by(forward)
-                covered = (first * repeats, frames * repeats)
                 if has_statistics:
-                    vector = self._vector(Operation.NORM_SUMS, piece, channels, [forward])
-                    self._buffers["forward_results"].used_by(vector)
-                    sums.append(vector)
-                    raw.add(*piece, self._store(piece, channels, positions * count * operand * frames, vector))
+                    for span, some in self._cuts(
+                        stage, piece, channels, {"vector_results": positions * operand}
+                    ):
+                        vector = self._vector(Operation.NORM_SUMS, span, some, [forward])
+                        self._buffers["forward_results"].used_by(vector)
+                        sums.append(vector)
+                        raw.add(
+                            *span,
+                            self._store(
+                                span, some, positions * some[1] * operand * span[1], vector
+                            ),
+                        )
+                    yield forward_cycles(self._config, self._network, stage, count, frames)
                     continue
                 operation = (
-                    Operation.READOUT if is_readout else Operation.NORM_NEURONS if stage.norm else Operation.NEURONS
+                    Operation.READOUT
+                    if is_readout
+                    else Operation.NORM_NEURONS
+                    if stage.norm
+                    else Operation.NEURONS
                 )
-                vector = self._vector(operation, covered, channels, [forward], shortcut)
-                self._buffers["forward_results"].used_by(vector)
-                size = positions * count * operand if is_readout else stored
-                made = self._store(covered, channels, size * covered[1], vector)
-                spikes.add(*covered, made)
-                outputs.add(*covered, made)
+                covered = (first * repeats, frames * repeats)
+                for span, some in self._cuts(stage, covered, channels, kept):
+                    vector = self._vector(operation, span, some, [forward], shortcut)
+                    self._buffers["forward_results"].used_by(vector)
+                    made = self._store(span, some, stored * some[1] * span[1], vector)
+                    spikes.add(*span, made)
+                yield forward_cycles(self._config, self._network, stage, count, frames)
             if has_statistics:
                 finish = self._vector(Operation.NORM_FINISH, (0, 0), channels, sums)
-                needs = {
-                    "vector_inputs": positions * count * operand * (1 if shortcut is None else 2),
-                    "vector_results": positions * count * operand + -(-positions * count // 4),
-                }
-                for piece in self._pieces(stage, needs, timesteps=self._recipe.timesteps):
-                    first, frames = piece
-                    size = positions * count * operand * (frames // repeats or 1)
+                kept["vector_inputs"] = positions * operand * (1 if shortcut is None else 2)
+                whole = (0, self._at.samples * self._recipe.timesteps)
+                for span, some in self._cuts(stage, whole, channels, kept):
+                    at, length = span[0] // repeats, span[1] // repeats or 1
                     load = self._load(
-                        Queue.LOAD_VECTOR, "vector_inputs", size, piece, channels,
-                        raw.of(first // repeats, frames // repeats or 1),
+                        Queue.LOAD_VECTOR, "vector_inputs", positions * some[1] * operand * length, span, some,
+                        raw.of(at, length),
                     )  # fmt: skip
                     vector = self._vector(
-                        Operation.NORM_NEURONS, piece, channels, [finish, load], shortcut, own_input=False
+                        Operation.NORM_NEURONS,
+                        span,
+                        some,
+                        [finish, load],
+                        shortcut,
+                        own_input=False,
                     )
-                    made = self._store(piece, channels, needs["vector_results"] * frames, vector)
-                    spikes.add(*piece, made)
-                    outputs.add(*piece, made)
+                    spikes.add(*span, self._store(span, some, stored * some[1] * span[1], vector))
+                    yield 0.0
         if is_readout:
-            self._gradients[self._stage] = spikes
-        self._spikes[self._stage] = spikes
+            self._at.gradients[self._at.stage] = spikes
+        self._at.spikes[self._at.stage] = spikes
 
     def _vector(
         self, operation: Operation, frames: tuple[int, int], channels: tuple[int, int], after: list[int],
@@ -306,72 +433,96 @@ class _Compiler:
             stage = self._network.stages[shortcut]
             values = frames[1] * stage.out_positions * channels[1]
             size = -(-values // 8) if stage.neuron is not None else values * self._operand
-            made = self._spikes[shortcut].of(*frames)
+            made = self._at.spikes[shortcut].of(*frames)
             if own_input:
                 load = self._load(Queue.LOAD_VECTOR, "vector_inputs", size, frames, channels, made)
             else:  # behind the load of the norm's input, into the same half
-                load = self._emit(Queue.LOAD_VECTOR, Operation.TRANSFER, frames, channels, size, made)
+                load = self._emit(
+                    Queue.LOAD_VECTOR, Operation.TRANSFER, frames, channels, size, made
+                )
             after = [*after, load]
-        task = self._emit(Queue.VECTOR, operation, frames, channels, 0, [*after, *self._result_half(operation)])
+        task = self._emit(
+            Queue.VECTOR, operation, frames, channels, 0, [*after, *self._result_half(operation)]
+        )
         self._buffers["vector_inputs"].used_by(task)
         return task
 
     def _result_half(self, operation: Operation) -> list[int]:
         return [] if operation == Operation.NORM_FINISH else self._buffers["vector_results"].fill()
 
-    def _store(self, frames: tuple[int, int], channels: tuple[int, int], size: int, after: int) -> int:
+    def _store(
+        self, frames: tuple[int, int], channels: tuple[int, int], size: int, after: int
+    ) -> int:
         task = self._emit(Queue.STORE_VECTOR, Operation.TRANSFER, frames, channels, size, [after])
         self._buffers["vector_results"].used_by(task)
         return task
 
     # -------------------------------------------------------------------------------------------------------- backward
 
-    def _neuron_gradients(self, stage: Stage) -> None:
+    def _neuron_gradients(self, stage: Stage) -> Iterator[float]:
         """Gradients of the stage's sums from those of its output."""
-        network, operand = self._network, self._operand
-        values = stage.out_positions * stage.out_shape[2]
+        network, operand, positions = self._network, self._operand, stage.out_positions
         channels = (0, stage.out_shape[2])
-        users = network.consumers(self._stage)
-        size = 0
+        whole = (0, self._at.samples * self._recipe.timesteps)
+        users = network.consumers(self._at.stage)
+        size = 0  # bytes read of a frame and channel
         for user, port in users:
-            target = network.stages[user]
-            size += (values // target.pool**2 if port == "input" else values) * operand
-        size += values * operand + -(-values // 8) if stage.neuron is not None else 0
-        size += values * operand if stage.norm is not None else 0
+            pool = network.stages[user].pool if port == "input" else 1
+            size += -(-positions // pool**2) * operand
+        size += positions * operand + -(-positions // 8) if stage.neuron is not None else 0
+        size += positions * operand if stage.norm is not None else 0
         has_statistics = stage.norm is not None and stage.norm.kind == "batch"
         constant = network.is_constant(stage)
         made, sums = _Made(), []
-        needs = {"vector_inputs": size, "vector_results": values * operand}
-        for piece in self._pieces(stage, needs, timesteps=self._recipe.timesteps):
+        needs = {"vector_inputs": size, "vector_results": positions * operand}
+        for span, some in self._cuts(stage, whole, channels, needs):
             after = [
                 task
                 for user, port in users
-                for task in (self._input_gradients if port == "input" else self._shortcuts)[user].of(*piece)
+                for task in (self._at.input_gradients if port == "input" else self._at.shortcuts)[
+                    user
+                ].of(*span)
             ]
-            load = self._load(Queue.LOAD_VECTOR, "vector_inputs", size * piece[1], piece, channels, after)
-            vector = self._vector(Operation.NEURON_GRADIENTS, piece, channels, [load])
+            load = self._load(
+                Queue.LOAD_VECTOR, "vector_inputs", size * some[1] * span[1], span, some, after
+            )
+            vector = self._vector(Operation.NEURON_GRADIENTS, span, some, [load])
             sums.append(vector)
-            made.add(*piece, self._store(piece, channels, values * operand * piece[1], vector))
+            made.add(
+                *span, self._store(span, some, positions * some[1] * operand * span[1], vector)
+            )
+            yield 0.0
         # What a shortcut hands on are the gradients of the sums with their norm, before the norm's own.
-        self._shortcuts[self._stage] = made
+        self._at.shortcuts[self._at.stage] = made
         if has_statistics or constant:
-            after_sums = [self._vector(Operation.NORM_FINISH, (0, 0), channels, sums)] if has_statistics else []
+            after_sums = (
+                [self._vector(Operation.NORM_FINISH, (0, 0), channels, sums)]
+                if has_statistics
+                else []
+            )
             operation = Operation.TIME_SUMS if constant else Operation.NORM_GRADIENTS
-            reads = values * operand * (2 if has_statistics else 1)
+            reads = positions * operand * (2 if has_statistics else 1)
             final = _Made()
-            needs = {"vector_inputs": reads, "vector_results": values * operand}
-            for piece in self._pieces(stage, needs, timesteps=self._recipe.timesteps):
+            needs = {"vector_inputs": reads, "vector_results": positions * operand}
+            for span, some in self._cuts(stage, whole, channels, needs):
                 load = self._load(
-                    Queue.LOAD_VECTOR, "vector_inputs", reads * piece[1], piece, channels, made.of(*piece)
+                    Queue.LOAD_VECTOR,
+                    "vector_inputs",
+                    reads * some[1] * span[1],
+                    span,
+                    some,
+                    made.of(*span),
                 )
-                vector = self._vector(operation, piece, channels, [load, *after_sums])
+                vector = self._vector(operation, span, some, [load, *after_sums])
                 repeats = self._recipe.timesteps if constant else 1
-                store = self._store(piece, channels, values * operand * -(-piece[1] // repeats), vector)
-                final.add(piece[0] // repeats, -(-piece[1] // repeats), store)
+                frames = -(-span[1] // repeats)
+                store = self._store(span, some, positions * some[1] * operand * frames, vector)
+                final.add(span[0] // repeats, frames, store)
+                yield 0.0
             made = final
-        self._gradients[self._stage] = made
+        self._at.gradients[self._at.stage] = made
 
-    def _backward(self, stage: Stage) -> None:
+    def _backward(self, stage: Stage) -> Iterator[float]:
         """Gradients of the stage's input."""
         engine, operand = self._config.backward, self._operand
         words = stage.taps * stage.out_channels
@@ -390,7 +541,11 @@ class _Compiler:
                 count = min(tile, stage.in_channels - start)
                 channels = (group * stage.in_channels + start, count)
                 weights = self._load(
-                    Queue.LOAD_BACKWARD, "backward_weights", words * count * operand, (0, 0), channels
+                    Queue.LOAD_BACKWARD,
+                    "backward_weights",
+                    words * count * operand,
+                    (0, 0),
+                    channels,
                 )
                 masks = -(-stage.in_positions * count // 8)
                 needs = {
@@ -400,10 +555,12 @@ class _Compiler:
                 for piece in self._pieces(stage, needs):
                     load = self._load(
                         Queue.LOAD_BACKWARD, "backward_inputs", (gradients + masks) * piece[1], piece, channels,
-                        self._gradients[self._stage].of(*piece),
+                        self._at.gradients[self._at.stage].of(*piece),
                     )  # fmt: skip
                     after = [weights, load, *self._buffers["backward_results"].fill()]
-                    task = self._emit(Queue.BACKWARD, Operation.INPUT_GRADIENTS, piece, channels, 0, after)
+                    task = self._emit(
+                        Queue.BACKWARD, Operation.INPUT_GRADIENTS, piece, channels, 0, after
+                    )
                     for name in ("backward_inputs", "backward_weights"):
                         self._buffers[name].used_by(task)
                     store = self._emit(
@@ -412,15 +569,20 @@ class _Compiler:
                     )  # fmt: skip
                     self._buffers["backward_results"].used_by(store)
                     made.add(*piece, store)
-        self._input_gradients[self._stage] = made
+                    share = (
+                        piece[1]
+                        * count
+                        / (self._at.samples * self._timesteps(stage) * stage.in_shape[2])
+                    )
+                    yield self._update_cost(stage) * share
+        self._at.input_gradients[self._at.stage] = made
 
     # ---------------------------------------------------------------------------------------------- update, optimiser
 
-    def _update(self, stage: Stage, before: list[int]) -> list[int]:
-        """Gradients of the weights; ``before`` are the stores of the micro-batch before. Returns the stores of this."""
+    def _update(self, stage: Stage, before: list[int], stores: list[int]) -> Iterator[float]:
+        """Gradients of the weights; ``before`` are the stores of the micro-batch before, ``stores`` take this one's."""
         operand, group = self._operand, self._config.update.group
         columns = stage.taps * stage.in_channels
-        stores = []
         for channels in self._channel_parts(
             stage, self._config.update.rows, {"update_results": columns * self._sum},
             {"update_gradients": stage.out_positions * operand},
@@ -430,7 +592,14 @@ class _Compiler:
             results = self._buffers["update_results"].fill()
             if before:
                 results.append(
-                    self._emit(Queue.LOAD_UPDATE, Operation.TRANSFER, (0, 0), channels, size, [*results, *before])
+                    self._emit(
+                        Queue.LOAD_UPDATE,
+                        Operation.TRANSFER,
+                        (0, 0),
+                        channels,
+                        size,
+                        [*results, *before],
+                    )
                 )
             task = -1
             needs = {"update_gradients": gradients, "update_inputs": self._input_bytes(stage)}
@@ -438,21 +607,28 @@ class _Compiler:
             for piece in self._pieces(stage, needs, align):
                 load = self._load(
                     Queue.LOAD_UPDATE, "update_gradients", gradients * piece[1], piece, channels,
-                    self._gradients[self._stage].of(*piece),
+                    self._at.gradients[self._at.stage].of(*piece),
                 )  # fmt: skip
                 inputs = self._load(
                     Queue.LOAD_UPDATE, "update_inputs", self._input_bytes(stage) * piece[1], piece, channels,
                     self._made_inputs(stage, 0, self._frames),
                 )  # fmt: skip
                 task = self._emit(
-                    Queue.UPDATE, Operation.WEIGHT_GRADIENTS, piece, channels, 0, [load, inputs, *results]
+                    Queue.UPDATE,
+                    Operation.WEIGHT_GRADIENTS,
+                    piece,
+                    channels,
+                    0,
+                    [load, inputs, *results],
                 )
                 for name in ("update_gradients", "update_inputs"):
                     self._buffers[name].used_by(task)
-            store = self._emit(Queue.STORE_UPDATE, Operation.TRANSFER, (0, 0), channels, size, [task])
+                yield update_cycles(self._config, self._network, stage, channels[1], piece[1])
+            store = self._emit(
+                Queue.STORE_UPDATE, Operation.TRANSFER, (0, 0), channels, size, [task]
+            )
             self._buffers["update_results"].used_by(store)
             stores.append(store)
-        return stores
 
     def _optimise(self, stage: Stage, gradients: list[int]) -> None:
         """New weights: three words read an element, two and a copy for the engines written."""
@@ -463,13 +639,20 @@ class _Compiler:
             self._buffers["vector_results"].size // (writes * a_row),
         )
         # A channel's weights that do not fit at once pass in pieces of the buffer's size.
-        pieces, rows = (1, fits) if fits else (-(-reads * a_row // self._buffers["vector_inputs"].size), 1)
+        pieces, rows = (
+            (1, fits) if fits else (-(-reads * a_row // self._buffers["vector_inputs"].size), 1)
+        )
         for first in range(0, stage.out_shape[2], rows):
             channels = (first, min(rows, stage.out_shape[2] - first))
             for piece in range(pieces):
                 elements = -(-a_row * channels[1] // pieces)
                 load = self._load(
-                    Queue.LOAD_VECTOR, "vector_inputs", elements * reads, (piece, pieces), channels, gradients
+                    Queue.LOAD_VECTOR,
+                    "vector_inputs",
+                    elements * reads,
+                    (piece, pieces),
+                    channels,
+                    gradients,
                 )
                 vector = self._vector(Operation.OPTIMISE, (piece, pieces), channels, [load])
                 self._store((piece, pieces), channels, elements * writes, vector)

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from ..chip.learn_network import INPUT, InputFormat, LearnError, LearnNetwork, Neuron, Norm, Recipe, Stage
+from ..chip.learn_network import (
+    INPUT,
+    InputFormat,
+    LearnError,
+    LearnNetwork,
+    Neuron,
+    Norm,
+    Recipe,
+    Stage,
+)
 
 __all__ = ["LEARN_ZOO", "LearnZooNetwork", "build_learn_network"]
 
@@ -85,7 +94,16 @@ class _Stages:
         )
         return len(self.stages) - 1
 
-    def dense(self, name: str, source: int, shape: Shape, outputs: int, *, pool: int = 1, spikes: bool = True) -> int:
+    def dense(
+        self,
+        name: str,
+        source: int,
+        shape: Shape,
+        outputs: int,
+        *,
+        pool: int = 1,
+        spikes: bool = True,
+    ) -> int:
         """Add a dense layer over all values of its source; the readout has no neurons and no norm."""
         rows, columns, channels = shape
         self.stages.append(
@@ -104,12 +122,18 @@ class _Stages:
 
 
 def _chain(
-    name: str, image: Shape, convolutions: tuple[tuple[int, int], ...], dense: tuple[int, ...], norm: NormKind | None
+    name: str,
+    image: Shape,
+    convolutions: tuple[tuple[int, int], ...],
+    dense: tuple[int, ...],
+    norm: NormKind | None,
 ) -> LearnNetwork:
     """Return convolutions of 3 x 3, each (channels, stride), then dense layers, the last one the readout."""
     stages, at = _Stages(norm), INPUT
     for number, (channels, stride) in enumerate(convolutions, 1):
-        at = stages.convolution(f"conv{number}", at, stages.shape(at, image), channels, stride=stride)
+        at = stages.convolution(
+            f"conv{number}", at, stages.shape(at, image), channels, stride=stride
+        )
     for number, outputs in enumerate(dense, 1):
         at = stages.dense(
             f"fc{number}", at, stages.shape(at, image), outputs, spikes=number < len(dense)
@@ -155,7 +179,9 @@ def resnet34_like(norm: NormKind | None = "batch") -> LearnNetwork:
                     f"{name}.down", before, shape, channels, kernel=1, stride=stride, spikes=False
                 )
             at = stages.convolution(f"{name}.a", before, shape, channels, stride=stride)
-            at = stages.convolution(f"{name}.b", at, stages.shape(at, image), channels, shortcut=shortcut)
+            at = stages.convolution(
+                f"{name}.b", at, stages.shape(at, image), channels, shortcut=shortcut
+            )
     side = stages.shape(at, image)[0]
     stages.dense("fc", at, stages.shape(at, image), 1000, pool=side, spikes=False)
     return LearnNetwork(InputFormat(image), tuple(stages.stages), "resnet34_like")
@@ -213,7 +239,9 @@ LEARN_ZOO: dict[str, LearnZooNetwork] = {
 }
 
 
-def build_learn_network(name: str, norm: NormKind | Literal["none", "default"] = "default") -> LearnNetwork:
+def build_learn_network(
+    name: str, norm: NormKind | Literal["none", "default"] = "default"
+) -> LearnNetwork:
     """Return a network of `LEARN_ZOO`, with its own kind of normalisation or another.
 
     Raises
@@ -222,6 +250,8 @@ def build_learn_network(name: str, norm: NormKind | Literal["none", "default"] =
         For a name that is not there.
     """
     if name not in LEARN_ZOO:
-        raise LearnError(f"no network to train is called {name!r}; choose one of {', '.join(LEARN_ZOO)}")
+        raise LearnError(
+            f"no network to train is called {name!r}; choose one of {', '.join(LEARN_ZOO)}"
+        )
     entry = LEARN_ZOO[name]
     return entry.build(entry.norm if norm == "default" else None if norm == "none" else norm)

@@ -14,7 +14,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-
 LANES = 32  # channels that one call works on: two registers of 16 floats, or four of 8
 _WIDTH = 16
 _FLOAT, _HALF, _BYTE = ir.FloatType(), ir.HalfType(), ir.IntType(8)
@@ -76,7 +75,7 @@ def _splat(builder: ir.IRBuilder, scalar: Any) -> Any:
 
 
 @intrinsic
-def round_fp16(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
+def round_fp16(typing_context: Any, value: Any) -> Any:
     """Return a 32-bit float rounded to the nearest 16-bit one (IEEE binary16)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -86,7 +85,7 @@ def round_fp16(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
-def round_bf16(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
+def round_bf16(typing_context: Any, value: Any) -> Any:
     """Return a 32-bit float rounded to the nearest bfloat16."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -98,7 +97,14 @@ def round_bf16(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
 def _add_tables(form: int, count: int) -> Any:
     @intrinsic
     def add(
-        typing_context: Any, out: Any, at: Any, tables: Any, entries: Any, indices: Any, first: Any, step: Any
+        typing_context: Any,
+        out: Any,
+        at: Any,
+        tables: Any,
+        entries: Any,
+        indices: Any,
+        first: Any,
+        step: Any,
     ) -> Any:
         signature = types.void(
             out, types.int64, tables, types.int64, indices, types.int64, types.int64
@@ -114,9 +120,7 @@ def _add_tables(form: int, count: int) -> Any:
             for k in range(count):
                 place = builder.add(first, builder.mul(step, _I64(k)))
                 entry = builder.zext(builder.load(builder.gep(index, [place])), _I64)
-                offset = builder.add(
-                    builder.mul(row, _I64(k)), builder.mul(entry, _I64(LANES))
-                )
+                offset = builder.add(builder.mul(row, _I64(k)), builder.mul(entry, _I64(LANES)))
                 chosen.append(_vectors(builder, table, offset))
             for part, pointer in enumerate(_vectors(builder, sums, at)):
                 total = _load(builder, pointer)
@@ -159,7 +163,15 @@ def _multiply_add_rows(form: int, *, fuses: bool) -> Any:
 
     @intrinsic
     def accumulate(
-        typing_context: Any, out: Any, at: Any, weights: Any, base: Any, rows: Any, values: Any, first: Any, count: Any
+        typing_context: Any,
+        out: Any,
+        at: Any,
+        weights: Any,
+        base: Any,
+        rows: Any,
+        values: Any,
+        first: Any,
+        count: Any,
     ) -> Any:
         signature = types.void(
             out, types.int64, weights, types.int64, rows, values, types.int64, types.int64
@@ -194,13 +206,23 @@ def _multiply_add_rows(form: int, *, fuses: bool) -> Any:
 def _add_rows(form: int) -> Any:
     @intrinsic
     def add(
-        typing_context: Any, out: Any, at: Any, first: Any, first_at: Any, second: Any, second_at: Any
+        typing_context: Any,
+        out: Any,
+        at: Any,
+        first: Any,
+        first_at: Any,
+        second: Any,
+        second_at: Any,
     ) -> Any:
         signature = types.void(out, types.int64, first, types.int64, second, types.int64)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             target, left, right = (
-                _vectors(builder, _data(context, builder, signature.args[i], arguments[i]), arguments[i + 1])
+                _vectors(
+                    builder,
+                    _data(context, builder, signature.args[i], arguments[i]),
+                    arguments[i + 1],
+                )
                 for i in (0, 2, 4)
             )
             for pointer, a, b in zip(target, left, right, strict=True):
@@ -216,7 +238,9 @@ def _add_rows(form: int) -> Any:
 # ``add_tables(out, at, tables, entries, indices, first, step)``: to the LANES sums from ``out[at]`` on, add one row of
 # each of GROUPS tables in a row, of ``entries`` rows each, table k's chosen by ``indices[first + k * step]``.
 GROUPS = 8
-add_tables_fp32, add_tables_fp16, add_tables_bf16 = (_add_tables(f, GROUPS) for f in (FP32, FP16, BF16))
+add_tables_fp32, add_tables_fp16, add_tables_bf16 = (
+    _add_tables(f, GROUPS) for f in (FP32, FP16, BF16)
+)
 
 # ``add_table_scaled(out, at, tables, entry, scale)``: add row ``entry``, times plus or minus a power of two.
 add_table_scaled_fp32, add_table_scaled_fp16, add_table_scaled_bf16 = (

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from .compiling import compile_nir as compile
     from .demonstration import demo
     from .emitting import verilog
+    from .learning import train
     from .running import run
     from .showing import show
     from .synthesising import area, fpga
+    from .training import train_step
     from .verifying import verify
 
 _PLACES = {
@@ -35,6 +37,8 @@ _PLACES = {
     "load_program": ("chip.program_file", "load_program"),
     "run": ("running", "run"),
     "show": ("showing", "show"),
+    "train": ("learning", "train"),
+    "train_step": ("training", "train_step"),
     "verify": ("verifying", "verify"),
     "verilog": ("emitting", "verilog"),
 }
@@ -49,6 +53,8 @@ __all__ = [
     "load_program",
     "run",
     "show",
+    "train",
+    "train_step",
     "verify",
     "verilog",
 ]

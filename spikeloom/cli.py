@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .cli_hardware import area_command, fpga_command, verify_command, verilog_command
+from .cli_learn import train_command
 from .console import (
     BiasOption,
     ChipOption,
@@ -303,6 +304,7 @@ def demo_command(
     print_text(f"wrote {folder / 'page.html'}: open it in a browser")
 
 
+app.command("train")(train_command)
 app.command("verilog")(verilog_command)
 app.command("verify")(verify_command)
 app.command("fpga")(fpga_command)
@@ -317,8 +319,8 @@ def main() -> None:
         if _switches["debug"]:
             raise
         fail(str(error))
-    except KeyboardInterrupt:
-        errors.print("spikeloom: stopped", markup=False)
+    except KeyboardInterrupt as stop:
+        errors.print(f"spikeloom: {stop or 'stopped'}", markup=False)
         raise SystemExit(130) from None
 
 

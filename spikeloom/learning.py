@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .chip.config import ChipConfig, load_config
 from .chip.learn_network import LearnNetwork, Norm, Parameters, Recipe, initial_parameters
-from .chip.learn_program import LearnProgram
 from .compiler.conventions import resolve
 from .compiler.learn_nir import Surrogate, import_learn_network, save_learn_network
-from .compiler.learn_tasks import learn_tasks
 from .compiler.nir_file import read_nir
 from .data import load_arrays
 from .errors import InputError
-from .models.learn_zoo import LEARN_ZOO, load_learn_data
+from .models.datasets import load_fashion_mnist, load_mnist
+from .models.learn_zoo import LEARN_ZOO, build_learn_network
 from .training import Epoch, LearnData, Options, Progress, Training, prepare_data, train_network
 
 NORMS = ("none", "batch", "frozen")
@@ -91,25 +90,35 @@ def load_task(
     notes: tuple[str, ...] = ()
     if str(network) in LEARN_ZOO:
         entry = LEARN_ZOO[str(network)]
-        stages = entry.build() if norm is None else entry.build(norm=_kind(norm))
-        chosen = _recipe(replace(entry.recipe), changes)
+        stages = build_learn_network(entry.name, cast(Any, norm or "default"))
+        chosen = _recipe(entry.recipe, changes)
         parameters = None
-        arrays = None if data is not None else load_learn_data(entry.name, "train")
-        tests = None if test is not None or data is not None else load_learn_data(entry.name, "test")
+        arrays = None if data is not None else _own_data(entry.dataset, "train")
+        tests = None if test is not None or data is not None else _own_data(entry.dataset, "test")
     else:
         if not Path(network).is_file():
             raise InputError(
                 f"{str(network)!r} is neither a network of the learning zoo ({', '.join(LEARN_ZOO)}) nor a .nir file"
             )
         graph = read_nir(network)
-        read, assumed = resolve(graph, convention, dt=dt, reset=reset, reset_timing=reset_timing, compare=compare)
+        read, assumed = resolve(
+            graph, convention, dt=dt, reset=reset, reset_timing=reset_timing, compare=compare
+        )
         kind = _kind(norm or "none")
         imported = import_learn_network(
-            graph, read, norm=None if kind is None else Norm(kind), surrogate=Surrogate(), name=Path(network).stem
+            graph,
+            read,
+            norm=None if kind is None else Norm(kind),
+            surrogate=Surrogate(),
+            name=Path(network).stem,
         )
         stages, notes = imported.network, (*assumed, *imported.notes)
         leak = imported.readout_leak
-        chosen = Recipe() if leak is None or leak == 0.0 else Recipe(readout="membrane", readout_leak=leak)
+        chosen = (
+            Recipe()
+            if leak is None or leak == 0.0
+            else Recipe(readout="membrane", readout_leak=leak)
+        )
         chosen = _recipe(chosen, changes)
         parameters = imported.parameters if keep_weights else None
         arrays = tests = None
@@ -118,20 +127,37 @@ def load_task(
     if test is not None:
         tests = test if isinstance(test, dict) else load_arrays(test)
     if arrays is None:
-        raise InputError(f"there is no data for {network} here; give a .npz with inputs and labels (--data)")
+        raise InputError(
+            f"there is no data for {network} here; give a .npz with inputs and labels (--data)"
+        )
     if samples is not None:
         if samples < 1:
             raise InputError(f"samples must be at least 1, not {samples}")
         arrays = {name: value[:samples] for name, value in arrays.items()}
     where = str(data) if isinstance(data, (str, Path)) else "the data"
     prepared = prepare_data(arrays, stages.input.shape, chosen.timesteps, where=where)
-    tested = None if tests is None else prepare_data(tests, stages.input.shape, chosen.timesteps, where="the test data")
+    tested = (
+        None
+        if tests is None
+        else prepare_data(tests, stages.input.shape, chosen.timesteps, where="the test data")
+    )
     if tested is not None and tested.format != prepared.format:
-        raise InputError("the test data differs from the training data in the range or the kind of its numbers")
+        raise InputError(
+            "the test data differs from the training data in the range or the kind of its numbers"
+        )
     final = LearnNetwork(prepared.format, stages.stages, stages.name)
     return Task(
         final, parameters or initial_parameters(final, seed), chosen, config, prepared, tested, notes
     )  # fmt: skip
+
+
+def _own_data(dataset: str, split: str) -> dict[str, NDArray[Any]] | None:
+    """Return a split of a zoo network's own data; None for data that does not ship."""
+    loaders = {"mnist": load_mnist, "fashion_mnist": load_fashion_mnist}
+    if dataset not in loaders:
+        return None
+    found = loaders[dataset](split)
+    return {"inputs": found.inputs, "labels": found.labels}
 
 
 def _kind(norm: str) -> Literal["batch", "frozen"] | None:
@@ -144,11 +170,15 @@ def _recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
         if getattr(made, name) < 1:
             raise InputError(f"{name} must be at least 1, not {getattr(made, name)}")
     if made.micro_batches > made.batch:
-        raise InputError(f"micro_batches must be at most the batch ({made.batch}), not {made.micro_batches}")
+        raise InputError(
+            f"micro_batches must be at most the batch ({made.batch}), not {made.micro_batches}"
+        )
     if not made.learning_rate > 0 or not np.isfinite(made.learning_rate):
         raise InputError(f"learning_rate must be a positive number, not {made.learning_rate}")
     if not (0 <= made.momentum < 1 and made.weight_decay >= 0):
-        raise InputError("momentum must be within 0..1 (not 1), and weight_decay must not be negative")
+        raise InputError(
+            "momentum must be within 0..1 (not 1), and weight_decay must not be negative"
+        )
     if made.loss_scale <= 0 or np.frexp(made.loss_scale)[0] != 0.5:
         raise InputError(f"loss_scale must be a power of two, not {made.loss_scale}")
     if made.readout not in ("mean", "membrane") or made.loss not in ("cross_entropy", "mse"):
@@ -205,9 +235,4 @@ def save(training: Training, path: str | Path) -> None:
     save_learn_network(training.network, training.parameters, path, leak)
 
 
-def step_program(task: Task) -> LearnProgram:
-    """Compile one step of a task's batch, for a look at its cycles without training."""
-    return learn_tasks(task.chip, task.network, task.recipe)
-
-
-__all__ = ["NORMS", "Task", "load_task", "save", "step_program", "train"]
+__all__ = ["NORMS", "Task", "load_task", "save", "train"]

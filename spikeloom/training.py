@@ -42,7 +42,7 @@ _CHECKPOINT_VERSION = 1
 _SMALLEST_SCALE = 2.0**-14
 
 
-class Diverged(LearnError):
+class DivergedError(LearnError):
     """Training whose numbers have left what the formats hold."""
 
 
@@ -61,8 +61,8 @@ class LearnData:
     @property
     def sha256(self) -> str:
         """Sixteen digits that identify the data."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.inputs))
-        digest.update(np.ascontiguousarray(self.labels))
+        digest = hashlib.sha256(self.inputs.tobytes())
+        digest.update(self.labels.tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -151,15 +151,23 @@ def prepare_data(
     """
     for name in ("inputs", "labels"):
         if name not in arrays:
-            raise InputError(f"{where} holds no array {name!r}, only {', '.join(sorted(arrays)) or 'nothing'}")
+            raise InputError(
+                f"{where} holds no array {name!r}, only {', '.join(sorted(arrays)) or 'nothing'}"
+            )
     inputs, labels = arrays["inputs"], arrays["labels"]
     if inputs.dtype.kind not in "buif" or inputs.size == 0 or inputs.ndim < 2:
-        raise InputError(f"{where}: inputs must hold numbers of at least one sample, not {inputs.dtype} {inputs.shape}")
+        raise InputError(
+            f"{where}: inputs must hold numbers of at least one sample, not {inputs.dtype} {inputs.shape}"
+        )
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         at = np.unravel_index(int(np.argmax(~np.isfinite(inputs))), inputs.shape)
-        raise InputError(f"{where}: inputs{[int(i) for i in at]} is {inputs[at]}; inputs must be finite numbers")
+        raise InputError(
+            f"{where}: inputs{[int(i) for i in at]} is {inputs[at]}; inputs must be finite numbers"
+        )
     if labels.shape != (len(inputs),) or labels.dtype.kind not in "iu":
-        raise InputError(f"{where}: labels must be ({len(inputs)},) whole numbers, not {labels.dtype} {labels.shape}")
+        raise InputError(
+            f"{where}: labels must be ({len(inputs)},) whole numbers, not {labels.dtype} {labels.shape}"
+        )
     rows, columns, channels = shape
     size = prod(shape)
     per_sample = inputs.size // len(inputs)
@@ -237,7 +245,7 @@ def train_network(
     ------
     InputError, LearnError, ConfigError
         Sentences about what does not fit.
-    Diverged
+    DivergedError
         The loss is no number any more; the checkpoint holds the last good epoch.
     Stopped
         Interrupted; the checkpoint, if any, is written.
@@ -287,7 +295,10 @@ def train_network(
                     )  # fmt: skip
                 if interrupted.is_set() and (epoch, step + 1) != (options.epochs, rates.steps):
                     state.epoch, state.step = epoch, step + 1
-                    state.loss_scale, state.wall_s = machine.loss_scale, time.perf_counter() - started
+                    state.loss_scale, state.wall_s = (
+                        machine.loss_scale,
+                        time.perf_counter() - started,
+                    )
                     raise _stopped(checkpoint, state, key, parameters)
             summary = state.summary(
                 network, epoch, rates.steps, config.clock_hz, time.perf_counter() - started,
@@ -295,7 +306,9 @@ def train_network(
             )  # fmt: skip
             run.epochs.append(summary)
             state = _State(
-                loss_scale=machine.loss_scale, epoch=epoch + 1, epochs=[asdict(item) for item in run.epochs]
+                loss_scale=machine.loss_scale,
+                epoch=epoch + 1,
+                epochs=[asdict(item) for item in run.epochs],
             )
             if checkpoint is not None:
                 _save_checkpoint(Path(checkpoint), state, key, parameters)
@@ -344,7 +357,13 @@ class _State:
         ]
 
     def summary(
-        self, network: LearnNetwork, epoch: int, steps: int, clock_hz: float, wall_s: float, test: float | None
+        self,
+        network: LearnNetwork,
+        epoch: int,
+        steps: int,
+        clock_hz: float,
+        wall_s: float,
+        test: float | None,
     ) -> Epoch:
         rates, masks, gradients = (
             {
@@ -381,18 +400,22 @@ class _Schedule:
 
     def at(self, epoch: int, step: int) -> float:
         if self._kind == "cosine":
-            return self._rate * 0.5 * (1.0 + math.cos(math.pi * (epoch * self.steps + step) / self._total))
+            return (
+                self._rate
+                * 0.5
+                * (1.0 + math.cos(math.pi * (epoch * self.steps + step) / self._total))
+            )
         return self._rate * 0.1 ** sum(epoch >= drop for drop in self._drops)
 
 
 def _check_divergence(result: StepResult, loss_scale: float, epoch: int, step: int) -> None:
     if result.overflowed is not None:
-        raise Diverged(
+        raise DivergedError(
             f"the loss is no number any more, in epoch {epoch}, step {step}: the sums of layer {result.overflowed} "
             f"overflowed; train at a lower learning rate"
         )
     if loss_scale < _SMALLEST_SCALE:
-        raise Diverged(
+        raise DivergedError(
             f"gradients of layer {result.skipped} overflow at every loss scale, in epoch {epoch}, step {step}; "
             f"train at a lower learning rate"
         )
@@ -418,7 +441,9 @@ def _interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _stopped(checkpoint: str | Path | None, state: _State, key: str, parameters: Parameters) -> Stopped:
+def _stopped(
+    checkpoint: str | Path | None, state: _State, key: str, parameters: Parameters
+) -> Stopped:
     where = f"epoch {state.epoch}, step {state.step}"
     if checkpoint is None:
         return Stopped(f"stopped in {where}; nothing was kept, since no --checkpoint was given")
@@ -430,7 +455,12 @@ def _stopped(checkpoint: str | Path | None, state: _State, key: str, parameters:
 
 
 def _fingerprint(
-    network: LearnNetwork, recipe: Recipe, config: ChipConfig, options: Options, data: LearnData, test: LearnData | None
+    network: LearnNetwork,
+    recipe: Recipe,
+    config: ChipConfig,
+    options: Options,
+    data: LearnData,
+    test: LearnData | None,
 ) -> str:
     parts = {
         "network": asdict(network),
@@ -450,8 +480,13 @@ def _arrays(parameters: Parameters) -> dict[str, Floats]:
     for index in range(len(parameters.weights)):
         found[f"weights.{index}"] = parameters.weights[index]
         found[f"weight_momentum.{index}"] = parameters.weight_momentum[index]
-        found |= {f"vectors.{index}.{name}": value for name, value in parameters.vectors[index].items()}
-        found |= {f"vector_momentum.{index}.{name}": value for name, value in parameters.vector_momentum[index].items()}
+        found |= {
+            f"vectors.{index}.{name}": value for name, value in parameters.vectors[index].items()
+        }
+        found |= {
+            f"vector_momentum.{index}.{name}": value
+            for name, value in parameters.vector_momentum[index].items()
+        }
     return found
 
 
@@ -477,7 +512,9 @@ def _load_checkpoint(path: Path, key: str, parameters: Parameters) -> _State:
     except (KeyError, ValueError, TypeError, zipfile.BadZipFile):
         raise InputError(f"{path} is no checkpoint of a training") from None
     if version != _CHECKPOINT_VERSION:
-        raise InputError(f"{path} is a checkpoint of version {version}; this spikeloom reads {_CHECKPOINT_VERSION}")
+        raise InputError(
+            f"{path} is a checkpoint of version {version}; this spikeloom reads {_CHECKPOINT_VERSION}"
+        )
     if found != key:
         raise InputError(
             f"{path} belongs to another training: network, recipe, chip, data, epochs, schedule and seed must be the same"
@@ -528,7 +565,9 @@ def train_step(
         Sentences about what does not fit.
     """
     config = chip if isinstance(chip, ChipConfig) else load_config(chip)
-    data = prepare_data({"inputs": inputs, "labels": np.asarray(labels)}, network.input.shape, recipe.timesteps)
+    data = prepare_data(
+        {"inputs": inputs, "labels": np.asarray(labels)}, network.input.shape, recipe.timesteps
+    )
     network = LearnNetwork(data.format, network.stages, network.name)
     check_labels(data, network.classes, "the batch")
     start = initial_parameters(network, seed) if parameters is None else parameters
@@ -541,12 +580,16 @@ def train_step(
     program = learn_tasks(config, network, recipe, len(data.labels))
     machine = TrainingMachine(program, moved, threads=threads)
     result = machine.step(
-        data.inputs, data.labels, program=program, keep_gradients=keep_gradients, keep_spikes=keep_spikes
+        data.inputs,
+        data.labels,
+        program=program,
+        keep_gradients=keep_gradients,
+        keep_spikes=keep_spikes,
     )
     return result, moved, program
 
 
 __all__ = [
-    "Diverged", "Epoch", "LearnData", "Options", "Progress", "Stopped", "Training", "accuracy", "check_labels",
+    "DivergedError", "Epoch", "LearnData", "Options", "Progress", "Stopped", "Training", "accuracy", "check_labels",
     "prepare_data", "train_network", "train_step",
 ]  # fmt: skip

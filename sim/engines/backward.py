@@ -59,7 +59,19 @@ def _multiply_add_rows(form, exact, out, at, weights, base, rows, values, first,
 
 @jit
 def input_gradients(
-    form, exact, starts, channels, values, taps, out_positions, weights, out, channel, in_channels, first, last
+    form,
+    exact,
+    starts,
+    channels,
+    values,
+    taps,
+    out_positions,
+    weights,
+    out,
+    channel,
+    in_channels,
+    first,
+    last,
 ):
     """Work out the gradients of input positions ``first`` to ``last`` for one group of channels of a convolution.
 
@@ -143,7 +155,9 @@ def backward_cycles(
         tile_cycles = 0
         for tap in range(tap_count):
             for block in range(blocks):
-                slowest = min(depth, out_channels - block * depth)  # the next words arrive meanwhile
+                slowest = min(
+                    depth, out_channels - block * depth
+                )  # the next words arrive meanwhile
                 words = slowest
                 for row in range(rows):
                     for c in range(contexts):

@@ -77,7 +77,9 @@ def _per_stage(network: LearnNetwork, name: str, density: Density) -> tuple[floa
     for index, (stage, value) in enumerate(zip(network.stages, values, strict=True)):
         asked = INPUT not in stage.sources if name == "input_density" else stage.neuron is not None
         if asked and not 0.0 <= value <= 1.0:
-            raise LearnError(f"{name} of layer {stage.name} (number {index}) must be within 0..1, not {value!r}")
+            raise LearnError(
+                f"{name} of layer {stage.name} (number {index}) must be within 0..1, not {value!r}"
+            )
     return values
 
 
@@ -88,7 +90,8 @@ def _estimate(
     tile = engine.rows * engine.contexts
     drawn = min(frames, -(-SAMPLED_TILES * tile // stage.in_positions))
     depths = [
-        min(engine.depth, stage.out_channels - start) for start in range(0, stage.out_channels, engine.depth)
+        min(engine.depth, stage.out_channels - start)
+        for start in range(0, stage.out_channels, engine.depth)
     ]
     counts = np.empty((drawn * stage.out_positions, len(depths)), np.int32)
     for block, depth in enumerate(depths):

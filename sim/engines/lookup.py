@@ -71,7 +71,13 @@ def _build_table(form, group, tables, table, operands, first, stride):
         high = 1 << bit
         for low in range(high):
             _add_rows(
-                form, tables, base + (high + low) * LANES, tables, base + low * LANES, operands, first + bit * stride
+                form,
+                tables,
+                base + (high + low) * LANES,
+                tables,
+                base + low * LANES,
+                operands,
+                first + bit * stride,
             )
 
 
@@ -88,55 +94,78 @@ def pack_groups(values, plane, group, packed, first, last):
 
 
 @jit
-def forward_sums(form, group, packed, planes, signed, taps, in_positions, operands, out, channel, channels, first, last):
+def forward_sums(
+    form,
+    group,
+    packed,
+    planes,
+    signed,
+    taps,
+    in_positions,
+    operands,
+    out,
+    channel,
+    channels,
+    first,
+    last,
+):
     """Work out the sums of positions ``first`` to ``last`` for one group of channels of a convolution.
 
-    packed : (planes, input rows + 1, groups) uint8, table addresses; the last row is 0, for taps outside
+    packed : (planes, input rows, groups) uint8, table addresses; the last row is 0, for taps outside
     taps : (out_positions, taps) int32, input position within a frame, -1 outside
-    operands : (blocks, taps, groups * group, LANES) float32, weights, padded with 0
+    operands : (blocks, taps * groups + padding, group, LANES) float32, weights, padded with 0 to whole GROUPS of tables
     out : (positions, channels) float32; ``channels`` of them from ``channel`` on are written
     """
     entries = 1 << group
     groups = packed.shape[2]
     nothing = packed.shape[1] - 1
     out_positions, tap_count = taps.shape
-    blocks = operands.shape[0]
-    flat_operands, flat_packed = operands.reshape(-1), packed.reshape(-1)
+    blocks, tables_count = operands.shape[:2]
+    flat_operands = operands.reshape(-1)
     tables = np.empty(GROUPS * entries * LANES, np.float32)
     sums = np.empty(BLOCK * LANES, np.float32)
-    rows = np.empty((tap_count, BLOCK), np.int64)
+    indices = np.zeros((planes, BLOCK, tables_count), np.uint8)
+    flat_indices = indices.reshape(-1)
     for start in range(first, last, BLOCK):
         count = min(BLOCK, last - start)
-        for tap in range(tap_count):
+        for plane in range(planes):
             for p in range(count):
                 frame, place = divmod(start + p, out_positions)
-                at = taps[place, tap]
-                rows[tap, p] = nothing if at < 0 else frame * in_positions + at
+                line = indices[plane, p]
+                for tap in range(tap_count):
+                    at = taps[place, tap]
+                    source = packed[plane, nothing if at < 0 else frame * in_positions + at]
+                    for k in range(groups):
+                        line[tap * groups + k] = source[k]
         for block in range(blocks):
             sums[: count * LANES] = np.float32(0.0)
-            for tap in range(tap_count):
-                for k in range(0, groups, GROUPS):
-                    base = ((block * tap_count + tap) * groups + k) * group * LANES
-                    for table in range(GROUPS):
-                        _build_table(
-                            form, group, tables, table, flat_operands, base + table * group * LANES, LANES
+            for k in range(0, tables_count, GROUPS):
+                for table in range(GROUPS):
+                    base = (block * tables_count + k + table) * group * LANES
+                    _build_table(form, group, tables, table, flat_operands, base, LANES)
+                if planes == 1:
+                    for p in range(count):
+                        _add_tables(
+                            form,
+                            sums,
+                            p * LANES,
+                            tables,
+                            entries,
+                            flat_indices,
+                            p * tables_count + k,
+                            1,
                         )
-                    if planes == 1:
+                else:
+                    for table in range(min(GROUPS, tap_count * groups - k)):
                         for p in range(count):
-                            _add_tables(
-                                form, sums, p * LANES, tables, entries, flat_packed, rows[tap, p] * groups + k, 1
-                            )
-                    else:
-                        for p in range(count):
-                            for table in range(GROUPS):
-                                for plane in range(planes):
-                                    scale = np.float32(2.0 ** (plane - planes + 1))
-                                    if signed and plane == planes - 1:
-                                        scale = -scale
-                                    entry = np.int64(packed[plane, rows[tap, p], k + table])
-                                    _add_table_scaled(
-                                        form, sums, p * LANES, tables, table * entries + entry, scale
-                                    )
+                            for plane in range(planes):
+                                scale = np.float32(2.0 ** (plane - planes + 1))
+                                if signed and plane == planes - 1:
+                                    scale = -scale
+                                entry = np.int64(indices[plane, p, k + table])
+                                _add_table_scaled(
+                                    form, sums, p * LANES, tables, table * entries + entry, scale
+                                )
             width = min(LANES, channels - block * LANES)
             for p in range(count):
                 for lane in range(width):
@@ -150,13 +179,12 @@ def update_sums(
 ):  # fmt: skip
     """Add to the weight gradients of columns ``first`` to ``last`` of one group of channels of a convolution.
 
-    values : (input rows + 1, channels of all groups) uint8, the integer inputs; the last row is 0
+    values : (input rows, channels of all groups) uint8, the integer inputs
     frames : (F,) int64, frames in the order of the sum; a frame has the out_positions of ``taps``
     gradients : (blocks, F * out_positions + padding, LANES) float32, in that order, padded with 0 to whole table groups
     sums : (blocks, columns, LANES) float32, columns are ``tap * in_channels + channel``
     """
     entries = 1 << group
-    nothing = values.shape[0] - 1
     out_positions = taps.shape[0]
     positions = len(frames) * out_positions
     blocks, padded, _ = gradients.shape

@@ -65,7 +65,9 @@ def task_cycles(program: LearnProgram, backward: Ints) -> Ints:
             elif operation == Operation.WEIGHT_GRADIENTS:
                 known[key] = update_cycles(config, network, stage, channels, frames)
             else:
-                samples, steps = (frames // timesteps, timesteps) if frames >= timesteps else (1, frames)
+                samples, steps = (
+                    (frames // timesteps, timesteps) if frames >= timesteps else (1, frames)
+                )
                 elements = stage.out_positions * channels
                 if operation == Operation.OPTIMISE:  # frames says in how many pieces
                     samples, steps = 1, 1
@@ -169,7 +171,15 @@ def run_timeline(program: LearnProgram, backward: Ints) -> Timeline:
     busy = task_cycles(program, backward)
     start, end = np.zeros_like(busy), np.zeros_like(busy)
     queues = np.ascontiguousarray(program.column("queue"))
-    _run(queues, program.waits, busy, program.config.learn.dram.latency_cycles, DISPATCH_CYCLES, start, end)
+    _run(
+        queues,
+        program.waits,
+        busy,
+        program.config.learn.dram.latency_cycles,
+        DISPATCH_CYCLES,
+        start,
+        end,
+    )
     stalls = np.zeros((_QUEUES, _QUEUES), np.int64)
     _stalls(queues, program.waits, start, end, DISPATCH_CYCLES, stalls)
     return Timeline(start, end, busy, stalls)

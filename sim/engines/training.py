@@ -8,8 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...chip.learn_config import LearnConfig
-from ...chip.learn_network import INPUT, TRAINED_VECTORS, Floats, LearnError, LearnNetwork, Norm, Parameters, Stage
-from ...chip.learn_program import LearnProgram, Operation, Queue
+from ...chip.learn_network import (
+    INPUT,
+    TRAINED_VECTORS,
+    Floats,
+    LearnError,
+    LearnNetwork,
+    Norm,
+    Parameters,
+    Stage,
+)
+from ...chip.learn_program import LearnProgram, Queue
 from ...chip.learn_timing import backward_drain, backward_fill
 from ..simd import GROUPS, LANES
 from . import backward, lookup, vector
@@ -79,7 +88,9 @@ class _Run:
     y: Floats  # (frames * positions, channels), a norm's input
     mean: Floats
     inverse: Floats
-    du: Floats = field(default_factory=lambda: np.zeros(0, np.float32))  # at the sums, before the norm
+    du: Floats = field(
+        default_factory=lambda: np.zeros(0, np.float32)
+    )  # at the sums, before the norm
     dx: Floats = field(default_factory=lambda: np.zeros(0, np.float32))  # at the synapses' sums
     input_gradient: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
@@ -105,7 +116,12 @@ class TrainingMachine:
     """
 
     def __init__(
-        self, program: LearnProgram, parameters: Parameters, *, loss_scale: float | None = None, threads: int | None = None
+        self,
+        program: LearnProgram,
+        parameters: Parameters,
+        *,
+        loss_scale: float | None = None,
+        threads: int | None = None,
     ) -> None:
         self.program, self.parameters = program, parameters
         self.loss_scale = program.recipe.loss_scale if loss_scale is None else loss_scale
@@ -118,6 +134,7 @@ class TrainingMachine:
         # Products of two 16-bit floats with 5-bit exponents are exact in 32 bits, whatever they are.
         self._exact = self._operands == "fp16" and self._config.accumulators == "fp32"
 
+    @np.errstate(over="ignore", invalid="ignore")  # a step that overflows says so in its result
     def step(
         self, inputs: Bytes, labels: Ints, *, program: LearnProgram | None = None, learning_rate: float | None = None,
         keep_gradients: bool = False, keep_spikes: bool = False,
@@ -155,7 +172,9 @@ class TrainingMachine:
             part = slice(first, first + samples)
             runs: list[_Run] = []
             for index in range(len(stages)):
-                runs.append(self._forward(index, runs, inputs[part], operands[index], recipe.timesteps))
+                runs.append(
+                    self._forward(index, runs, inputs[part], operands[index], recipe.timesteps)
+                )
             self._loss(runs[-1], labels[part], logits[part], program)
             for index in reversed(range(len(stages))):
                 if index < len(stages) - 1:
@@ -165,14 +184,20 @@ class TrainingMachine:
                     self._input_gradients(index, runs, operands[index])
                 self._weight_gradients(index, runs[index], weight_sums[index], samples)
             if overflowed is None and not np.isfinite(logits[part]).all():
-                overflowed = next(s.name for s, r in zip(stages, runs, strict=True) if not np.isfinite(r.sums).all())
+                overflowed = next(
+                    s.name
+                    for s, r in zip(stages, runs, strict=True)
+                    if not np.isfinite(r.sums).all()
+                )
             work.append(self._backward_work(program, len(work), runs))
             share = samples / len(labels)
             for index, (stage, run) in enumerate(zip(stages, runs, strict=True)):
                 densities[index] += share * float(np.count_nonzero(run.dx)) / run.dx.size
                 if stage.neuron is not None:
                     rates[index] += share * float(run.spikes[:-1].mean())
-                    inside = np.abs(run.u - np.float32(stage.neuron.threshold)) < np.float32(stage.neuron.half_width)
+                    inside = np.abs(run.u - np.float32(stage.neuron.threshold)) < np.float32(
+                        stage.neuron.half_width
+                    )
                     masks[index] += share * float(inside.mean())
                 else:
                     rates[index] = masks[index] = np.nan
@@ -180,17 +205,27 @@ class TrainingMachine:
                     frames = run.spikes[:-1].reshape(samples, recipe.timesteps, *stage.out_shape)
                     spikes[index].append(frames)
         backward_tasks = [item for part_work in work for item in part_work]
-        timeline = run_timeline(program, np.array([item.cycles for item in backward_tasks], np.int64))
-        scaled = [self._weights_of(stage, sums) for stage, sums in zip(stages, weight_sums, strict=True)]
+        timeline = run_timeline(
+            program, np.array([item.cycles for item in backward_tasks], np.int64)
+        )
+        scaled = [
+            self._weights_of(stage, sums) for stage, sums in zip(stages, weight_sums, strict=True)
+        ]
         skipped = self._overflowed(scaled, vector_sums)
         gradients: tuple[Floats, ...] = ()
         vectors: tuple[dict[str, Floats], ...] = ()
         if keep_gradients:
-            gradients = tuple(g * np.float32(self._unscale(stages[i])) for i, g in enumerate(scaled))
+            gradients = tuple(
+                g * np.float32(self._unscale(stages[i])) for i, g in enumerate(scaled)
+            )
             unscale = np.float32(1.0 / self.loss_scale)
             vectors = tuple({name: g * unscale for name, g in sums.items()} for sums in vector_sums)
         if skipped is None:
-            self._optimise(scaled, vector_sums, recipe.learning_rate if learning_rate is None else learning_rate)
+            self._optimise(
+                scaled,
+                vector_sums,
+                recipe.learning_rate if learning_rate is None else learning_rate,
+            )
         else:
             self.loss_scale /= 2
         return StepResult(
@@ -206,7 +241,9 @@ class TrainingMachine:
             gradient_density=tuple(densities.tolist()),
             gradients=gradients,
             vector_gradients=vectors,
-            spikes=tuple(np.concatenate(s) if s else _NO_SPIKES for s in spikes) if keep_spikes else (),
+            spikes=tuple(np.concatenate(s) if s else _NO_SPIKES for s in spikes)
+            if keep_spikes
+            else (),
         )
 
     def infer(self, inputs: Bytes) -> Floats:
@@ -215,7 +252,9 @@ class TrainingMachine:
         runs: list[_Run] = []
         for index, weights in enumerate(self.parameters.weights):
             operands = round_array(weights, self._operands)
-            runs.append(self._forward(index, runs, inputs, operands, recipe.timesteps, trains=False))
+            runs.append(
+                self._forward(index, runs, inputs, operands, recipe.timesteps, trains=False)
+            )
         logits = np.empty((len(inputs), network.classes), np.float32)
         self._loss(runs[-1], np.zeros(len(inputs), np.int64), logits, self.program)
         return logits
@@ -231,8 +270,14 @@ class TrainingMachine:
                 f"a batch of inputs must be uint8 of shape {expected} (samples, timesteps, rows, columns, channels), "
                 f"not {inputs.dtype} of shape {inputs.shape}"
             )
-        if labels.shape != (program.batch,):
-            raise LearnError(f"labels must have shape ({program.batch},), not {labels.shape}")
+        if inputs.max(initial=0) >> network.input.bits:
+            raise LearnError(
+                f"inputs must be integers of {network.input.bits} bits, not {int(inputs.max())}: scale them beforehand"
+            )
+        if labels.shape != (program.batch,) or labels.dtype.kind not in "iu":
+            raise LearnError(
+                f"labels must be integers of shape ({program.batch},), not {labels.dtype} of shape {labels.shape}"
+            )
         wrong = np.flatnonzero((labels < 0) | (labels >= network.classes))
         if len(wrong):
             raise LearnError(
@@ -252,20 +297,31 @@ class TrainingMachine:
         counts: Bytes | None = None
         for source in stage.sources:
             frames = (
-                images.reshape(-1, *self._network.input.shape) if source == INPUT else runs[source].spikes[:-1]
+                images.reshape(-1, *self._network.input.shape)
+                if source == INPUT
+                else runs[source].spikes[:-1]
             )
             if counts is None:
                 counts = np.zeros((len(frames) + 1, *shape), np.uint8)
             into, is_first = counts, source == stage.sources[0]
             self._threads.run(
                 len(frames),
-                lambda a, b, f=frames, t=into, i=is_first: vector.pool_spikes(f, stage.pool, i, t, a, b),
+                lambda a, b, f=frames, t=into, i=is_first: vector.pool_spikes(
+                    f, stage.pool, i, t, a, b
+                ),
             )
         assert counts is not None
         return counts.reshape(-1, channels)
 
     def _forward(
-        self, index: int, runs: list[_Run], images: Bytes, operands: Floats, timesteps: int, *, trains: bool = True
+        self,
+        index: int,
+        runs: list[_Run],
+        images: Bytes,
+        operands: Floats,
+        timesteps: int,
+        *,
+        trains: bool = True,
     ) -> _Run:
         stage, network = self._network.stages[index], self._network
         samples = len(images)
@@ -276,20 +332,28 @@ class TrainingMachine:
         planes = network.planes(stage)
         scale = np.float32(network.input_scale(stage) * 2.0 ** (planes - 1))
         vectors = self.parameters.vectors[index]
-        has_bias, rounds = stage.bias, stage.norm is not None or (stage.neuron is None and index < len(network.stages) - 1)
+        has_bias, rounds = (
+            stage.bias,
+            stage.norm is not None or (stage.neuron is None and index < len(network.stages) - 1),
+        )
         bias = vectors.get("bias", _NONE)
         form = self._operand_form
         self._threads.run(
-            len(sums), lambda a, b: vector.finish_sums(sums, scale, bias, has_bias, form, rounds, a, b)
+            len(sums),
+            lambda a, b: vector.finish_sums(sums, scale, bias, has_bias, form, rounds, a, b),
         )
         y, mean, inverse = sums, _NONE, _NONE
         if stage.norm is not None:
-            sums, mean, inverse = self._normalise(stage, stage.norm, vectors, y, 1 if not repeats else timesteps, trains)
+            sums, mean, inverse = self._normalise(
+                stage, stage.norm, vectors, y, 1 if not repeats else timesteps, trains
+            )
             if stage.neuron is None:
                 sums = round_array(sums, self._operands)
         elements = stage.out_positions * stage.out_shape[2]
         u = np.empty((samples, timesteps, elements), np.float32) if stage.neuron else _NONE
-        spikes = np.empty((samples * timesteps + 1 if stage.neuron else 0, *stage.out_shape), np.uint8)
+        spikes = np.empty(
+            (samples * timesteps + 1 if stage.neuron else 0, *stage.out_shape), np.uint8
+        )
         x = sums.reshape(samples, -1, elements)
         if stage.neuron is not None:
             neuron = stage.neuron
@@ -299,11 +363,15 @@ class TrainingMachine:
             leak, threshold = np.float32(neuron.leak), np.float32(neuron.threshold)
             self._threads.run(
                 samples,
-                lambda a, b: vector.neuron_forward(x, repeats, shortcut, has, leak, threshold, form, u, fired, a, b),
+                lambda a, b: vector.neuron_forward(
+                    x, repeats, shortcut, has, leak, threshold, form, u, fired, a, b
+                ),
             )
         return _Run(inputs=inputs, sums=x, u=u, spikes=spikes, y=y, mean=mean, inverse=inverse)
 
-    def _shortcut(self, stage: Stage, runs: list[_Run], samples: int, timesteps: int) -> tuple[Floats, bool]:
+    def _shortcut(
+        self, stage: Stage, runs: list[_Run], samples: int, timesteps: int
+    ) -> tuple[Floats, bool]:
         """Return what is added to a stage's sums, (samples, timesteps, elements)."""
         if stage.shortcut is None:
             return np.zeros((0, 0, 0), np.float32), False
@@ -316,7 +384,8 @@ class TrainingMachine:
         """Run the forward engine: (frames * positions, channels)."""
         group = self._config.forward.group
         planes, signed = self._network.planes(stage), self._network.is_signed(stage)
-        tables = -(-stage.in_channels // (group * GROUPS)) * GROUPS
+        tables = -(-stage.in_channels // group)
+        padded = -(-stage.taps * tables // GROUPS) * GROUPS
         out = np.empty((frames * stage.out_positions, stage.out_shape[2]), np.float32)
         packed = np.zeros((planes, len(inputs), tables), np.uint8)
         blocks = -(-stage.out_channels // LANES)
@@ -324,10 +393,16 @@ class TrainingMachine:
             channels = inputs[:, g * stage.in_channels : (g + 1) * stage.in_channels]
             for plane in range(planes):
                 self._threads.run(
-                    len(inputs), lambda a, b, p=plane, c=channels: lookup.pack_groups(c, p, group, packed[p], a, b)
+                    len(inputs),
+                    lambda a, b, p=plane, c=channels: lookup.pack_groups(
+                        c, p, group, packed[p], a, b
+                    ),
                 )
-            arranged = np.zeros((blocks, stage.taps, tables * group, LANES), np.float32)
-            _into_blocks(arranged, operands[g])
+            filled = np.zeros((stage.taps, tables * group, stage.out_channels), np.float32)
+            filled[:, : stage.in_channels] = operands[g]
+            arranged = np.zeros((blocks, 1, padded * group, LANES), np.float32)
+            _into_blocks(arranged, filled.reshape(1, -1, stage.out_channels))
+            arranged = arranged.reshape(blocks, padded, group, LANES)
             self._threads.run(
                 len(out),
                 lambda a, b, w=arranged, c=g * stage.out_channels: lookup.forward_sums(
@@ -338,7 +413,13 @@ class TrainingMachine:
         return out
 
     def _normalise(
-        self, stage: Stage, norm: Norm, vectors: dict[str, Floats], y: Floats, repeats: int, trains: bool
+        self,
+        stage: Stage,
+        norm: Norm,
+        vectors: dict[str, Floats],
+        y: Floats,
+        repeats: int,
+        trains: bool,
     ) -> tuple[Floats, Floats, Floats]:
         """Return the norm's output (rounded nowhere), its mean and inverse deviation; keeps running statistics."""
         if trains and norm.kind == "batch":
@@ -355,7 +436,9 @@ class TrainingMachine:
         gain = vectors["gamma"] * np.float32(norm.scale)
         x = np.empty_like(y)
         beta = vectors["beta"]
-        self._threads.run(len(y), lambda a, b: vector.norm_forward(y, mean, inverse, gain, beta, x, a, b))
+        self._threads.run(
+            len(y), lambda a, b: vector.norm_forward(y, mean, inverse, gain, beta, x, a, b)
+        )
         return x, mean, inverse
 
     def _channel_sums(self, values: Floats, others: Floats | None) -> tuple[Floats, Floats]:
@@ -365,7 +448,14 @@ class TrainingMachine:
         self._threads.run(
             channels,
             lambda a, b: vector.channel_sums(
-                values, other, others is not None, self._config.vector.partials, a, b, sums, products
+                values,
+                other,
+                others is not None,
+                self._config.vector.partials,
+                a,
+                b,
+                sums,
+                products,
             ),
         )
         return sums, products
@@ -398,11 +488,14 @@ class TrainingMachine:
         for user, port in network.consumers(index):
             target, pool = runs[user], network.stages[user].pool if port == "input" else 1
             if port == "input":
-                source = target.input_gradient.reshape(-1, *network.pooled_shape(network.stages[user]))
+                source = target.input_gradient.reshape(
+                    -1, *network.pooled_shape(network.stages[user])
+                )
             else:
                 source = target.du.reshape(-1, *shape)
             self._threads.run(
-                len(g), lambda a, b, s=source, p=pool, f=is_first: vector.add_pooled(g, s, p, f, a, b)
+                len(g),
+                lambda a, b, s=source, p=pool, f=is_first: vector.add_pooled(g, s, p, f, a, b),
             )
             is_first = False
         if is_first:
@@ -412,12 +505,16 @@ class TrainingMachine:
             run.du = round_array(flat, self._operands)
         else:
             n = stage.neuron
-            threshold, half, leak, height = (np.float32(v) for v in (n.threshold, n.half_width, n.leak, n.height))
+            threshold, half, leak, height = (
+                np.float32(v) for v in (n.threshold, n.half_width, n.leak, n.height)
+            )
             run.du = np.empty_like(flat)
             form, du = self._operand_form, run.du
             self._threads.run(
                 samples,
-                lambda a, b: vector.neuron_backward(flat, run.u, threshold, half, leak, height, form, du, a, b),
+                lambda a, b: vector.neuron_backward(
+                    flat, run.u, threshold, half, leak, height, form, du, a, b
+                ),
             )
         repeats = network.is_constant(stage)
         dx = self._time_sums(run.du) if repeats else run.du
@@ -431,15 +528,24 @@ class TrainingMachine:
 
     def _time_sums(self, du: Floats) -> Floats:
         sums = np.empty((du.shape[0], du.shape[2]), np.float32)
-        self._threads.run(len(du), lambda a, b: vector.time_sums(du, self._operand_form, sums, a, b))
+        self._threads.run(
+            len(du), lambda a, b: vector.time_sums(du, self._operand_form, sums, a, b)
+        )
         return sums
 
     def _norm_gradients(
-        self, stage: Stage, norm: Norm, run: _Run, vectors: dict[str, Floats], sums: dict[str, Floats]
+        self,
+        stage: Stage,
+        norm: Norm,
+        run: _Run,
+        vectors: dict[str, Floats],
+        sums: dict[str, Floats],
     ) -> None:
         dx = run.dx = run.dx.copy()
         hats = np.empty_like(run.y)
-        self._threads.run(len(dx), lambda a, b: vector.norm_hats(run.y, run.mean, run.inverse, hats, a, b))
+        self._threads.run(
+            len(dx), lambda a, b: vector.norm_hats(run.y, run.mean, run.inverse, hats, a, b)
+        )
         totals, products = self._channel_sums(dx, hats)
         scale = np.float32(norm.scale)
         _accumulate(sums, "beta", totals)
@@ -449,7 +555,9 @@ class TrainingMachine:
         mean_du, mean_product = totals * part, products * part
         self._threads.run(
             len(dx),
-            lambda a, b: vector.norm_backward(dx, hats, factor, mean_du, mean_product, self._operand_form, a, b),
+            lambda a, b: vector.norm_backward(
+                dx, hats, factor, mean_du, mean_product, self._operand_form, a, b
+            ),
         )
 
     def _bias_gradient(self, index: int, runs: list[_Run], sums: dict[str, Floats]) -> None:
@@ -464,16 +572,21 @@ class TrainingMachine:
         out = np.empty((frames * stage.in_positions, stage.in_shape[2]), np.float32)
         blocks = -(-stage.in_channels // LANES)
         for g in range(stage.groups):
-            gradients = np.ascontiguousarray(run.dx[:, g * stage.out_channels : (g + 1) * stage.out_channels])
+            gradients = np.ascontiguousarray(
+                run.dx[:, g * stage.out_channels : (g + 1) * stage.out_channels]
+            )
             counts = np.empty((len(gradients), 1), np.int32)
             self._threads.run(
-                len(gradients), lambda a, b, d=gradients, c=counts: backward.count_nonzeros(d, d.shape[1], a, b, c)
+                len(gradients),
+                lambda a, b, d=gradients, c=counts: backward.count_nonzeros(d, d.shape[1], a, b, c),
             )
             starts = np.concatenate([[0], np.cumsum(counts[:, 0], dtype=np.int64)])
             channels, values = np.empty(starts[-1], np.uint16), np.empty(starts[-1], np.float32)
             self._threads.run(
                 len(gradients),
-                lambda a, b, d=gradients, s=starts, c=channels, v=values: backward.list_nonzeros(d, s, c, v, a, b),
+                lambda a, b, d=gradients, s=starts, c=channels, v=values: backward.list_nonzeros(
+                    d, s, c, v, a, b
+                ),
             )
             arranged = np.zeros((blocks, stage.taps, stage.out_channels, LANES), np.float32)
             _into_blocks(arranged, operands[g].transpose(0, 2, 1))
@@ -520,7 +633,9 @@ class TrainingMachine:
         flat = sums.transpose(0, 2, 1, 3).reshape(stage.groups, stage.taps, stage.in_channels, -1)
         return np.ascontiguousarray(flat[..., : stage.out_channels])
 
-    def _backward_work(self, program: LearnProgram, part: int, runs: list[_Run]) -> tuple[BackwardWork, ...]:
+    def _backward_work(
+        self, program: LearnProgram, part: int, runs: list[_Run]
+    ) -> tuple[BackwardWork, ...]:
         """Work out what the backward engine does in each of its tasks of a micro-batch."""
         config, engine = self._config, self._config.backward
         network = self._network
@@ -540,19 +655,28 @@ class TrainingMachine:
                 blocks = -(-stage.out_channels // engine.depth)
                 found = np.empty((len(columns), blocks), np.int32)
                 self._threads.run(
-                    len(columns), lambda a, b, d=columns, c=found: backward.count_nonzeros(d, engine.depth, a, b, c)
+                    len(columns),
+                    lambda a, b, d=columns, c=found: backward.count_nonzeros(
+                        d, engine.depth, a, b, c
+                    ),
                 )
                 ordered = found.reshape(samples * timesteps, -1)[order]
                 counts[index, g] = np.ascontiguousarray(ordered.reshape(len(columns), blocks))
             if index not in wanted:
                 wanted = {index: self._wanted(index, runs)[order]}
-            masked = wanted[index][first : first + frames, :, channel : channel + channels].sum(axis=2, dtype=np.int32)
+            masked = wanted[index][first : first + frames, :, channel : channel + channels].sum(
+                axis=2, dtype=np.int32
+            )
             cycles, inputs, taken, products = backward.backward_cycles(
                 counts[index, g], masked, stage.backward_taps, stage.out_positions, engine.rows,
                 engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages,
                 backward_drain(config), first, frames,
             )  # fmt: skip
-            work.append(BackwardWork(int(cycles) + backward_fill(config), int(inputs), int(taken), int(products)))
+            work.append(
+                BackwardWork(
+                    int(cycles) + backward_fill(config), int(inputs), int(taken), int(products)
+                )
+            )
         return tuple(work)
 
     def _wanted(self, index: int, runs: list[_Run]) -> Bytes:
@@ -565,7 +689,10 @@ class TrainingMachine:
             u = runs[source].u.reshape(-1, *origin.out_shape)
             if flags is None:
                 flags = np.empty((len(u), *self._network.pooled_shape(stage)), np.uint8)
-            threshold, half = np.float32(origin.neuron.threshold), np.float32(origin.neuron.half_width)
+            threshold, half = (
+                np.float32(origin.neuron.threshold),
+                np.float32(origin.neuron.half_width),
+            )
             adds, into = source != stage.sources[0], flags
             self._threads.run(
                 len(u),
@@ -588,11 +715,20 @@ class TrainingMachine:
                 return stage.name
         return None
 
-    def _optimise(self, gradients: list[Floats], vectors: list[dict[str, Floats]], rate: float) -> None:
+    def _optimise(
+        self, gradients: list[Floats], vectors: list[dict[str, Floats]], rate: float
+    ) -> None:
         recipe, parameters = self.program.recipe, self.parameters
         decay, keep, step = (np.float32(v) for v in (recipe.weight_decay, recipe.momentum, rate))
         for index, stage in enumerate(self._network.stages):
-            moved = [(parameters.weights[index], parameters.weight_momentum[index], gradients[index], self._unscale(stage))]
+            moved = [
+                (
+                    parameters.weights[index],
+                    parameters.weight_momentum[index],
+                    gradients[index],
+                    self._unscale(stage),
+                )
+            ]
             moved += [
                 (parameters.vectors[index][n], parameters.vector_momentum[index][n], vectors[index][n], 1.0 / self.loss_scale)
                 for n in TRAINED_VECTORS
@@ -632,5 +768,3 @@ def loss_of(logits: Floats, labels: Ints, kind: str) -> float:
     largest = values.max(axis=1, keepdims=True)
     log_sums = np.log(np.exp(values - largest).sum(axis=1)) + largest[:, 0]
     return float(np.mean(log_sums - values[np.arange(len(labels)), labels]))
-
-

@@ -55,7 +55,10 @@ def channel_sums(values, others, has_others, partials, first, last, sums, produc
 
     Position p goes to partial sum p mod ``partials``; these are added in order. Without others the products are squares.
     """
-    part, part_products = np.empty((partials, last - first), np.float32), np.empty((partials, last - first), np.float32)
+    part, part_products = (
+        np.empty((partials, last - first), np.float32),
+        np.empty((partials, last - first), np.float32),
+    )
     part[:] = np.float32(0.0)
     part_products[:] = np.float32(0.0)
     for p in range(values.shape[0]):
@@ -139,7 +142,10 @@ def neuron_backward(g, u, threshold, half_width, leak, height, form, du, first, 
                     fired = _spikes(membrane[i], threshold)
                     zero = np.float32(0.0)
                     target[i] = rounded(
-                        _membrane_gradient(source[i], membrane[i], fired, inside, zero, leak, height), form
+                        _membrane_gradient(
+                            source[i], membrane[i], fired, inside, zero, leak, height
+                        ),
+                        form,
                     )
             else:
                 after = du[sample, t + 1]
@@ -147,7 +153,10 @@ def neuron_backward(g, u, threshold, half_width, leak, height, form, du, first, 
                     inside = _in_window(membrane[i], threshold, half_width)
                     fired = _spikes(membrane[i], threshold)
                     target[i] = rounded(
-                        _membrane_gradient(source[i], membrane[i], fired, inside, after[i], leak, height), form
+                        _membrane_gradient(
+                            source[i], membrane[i], fired, inside, after[i], leak, height
+                        ),
+                        form,
                     )
 
 
@@ -229,7 +238,9 @@ def time_sums(du, form, sums, first, last):
 
 
 @jit
-def loss_gradient(x, repeats, timesteps, labels, is_membrane, leak, is_mse, scale, form, logits, du):
+def loss_gradient(
+    x, repeats, timesteps, labels, is_membrane, leak, is_mse, scale, form, logits, du
+):
     """Read logits from the readout's sums, and give the gradient of the scaled loss for each timestep.
 
     x : (samples, timesteps, classes), or (samples, 1, classes) if ``repeats``; logits : (samples, classes);
@@ -283,5 +294,3 @@ def finish_statistics(sums, squares, count, epsilon):
     variance = np.maximum(squares * part - mean * mean, np.float32(0.0))
     inverse = np.float32(1.0) / np.sqrt(variance + np.float32(epsilon))
     return mean, variance, inverse
-
-

@@ -719,3 +719,9 @@ def golden_timeline(
                     break
     assert not any(todo), "tasks are left that wait for ever"
     return start, end
+
+
+def bits_of(values: Any) -> NDArray[np.uint32]:
+    """The words of 32-bit floats, all NaN as one."""
+    values = np.ascontiguousarray(values, np.float32)
+    return np.where(np.isnan(values), np.uint32(0x7FC00000), values.view(np.uint32))
