@@ -536,7 +536,9 @@ class _Compiler:
                     f"backward_weights, which holds {self._buffers['backward_weights'].size:,}; "
                     f"choose a chip with larger buffers"
                 )
-            tile = min(engine.channels, fits)
+            # Fewer channels at a time rather than no frame at all.
+            results = self._buffers["backward_results"].size // (stage.in_positions * operand)
+            tile = min(engine.channels, fits, max(results, 1))
             for start in range(0, stage.in_channels, tile):
                 count = min(tile, stage.in_channels - start)
                 channels = (group * stage.in_channels + start, count)

@@ -30,6 +30,7 @@ from .console import (
     progress_bar,
     writable,
 )
+from .errors import StoppedError
 
 app = typer.Typer(
     name="spikeloom",
@@ -319,8 +320,8 @@ def main() -> None:
         if _switches["debug"]:
             raise
         fail(str(error))
-    except KeyboardInterrupt as stop:
-        errors.print(f"spikeloom: {stop or 'stopped'}", markup=False)
+    except (KeyboardInterrupt, StoppedError) as stop:
+        errors.print(f"spikeloom: {str(stop) or 'stopped'}", markup=False, soft_wrap=True)
         raise SystemExit(130) from None
 
 

@@ -82,7 +82,7 @@ def load_task(
         Sentences: what is wrong, where, what to do.
     """
     config = chip if isinstance(chip, ChipConfig) else load_config(chip)
-    if accumulators is not None:
+    if accumulators not in (None, config.learn.accumulators):
         config = config.replace(learn={"accumulators": accumulators})
     if norm is not None and norm not in NORMS:
         raise InputError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
@@ -214,7 +214,7 @@ def train(
 
     Raises
     ------
-    InputError, NetworkError, LearnError, ConfigError, Stopped
+    InputError, NetworkError, LearnError, ConfigError, StoppedError
         Sentences: what is wrong, where, what to do.
     """
     task = load_task(network, data, seed=seed, **options)

@@ -33,7 +33,7 @@ from .chip.learn_network import (
 from .chip.learn_program import LearnProgram
 from .compiler.learn_tasks import learn_tasks
 from .data import load_arrays
-from .errors import InputError
+from .errors import InputError, StoppedError
 from .sim.engines.training import StepResult, TrainingMachine
 
 Ints = NDArray[np.int64]
@@ -44,10 +44,6 @@ _SMALLEST_SCALE = 2.0**-14
 
 class DivergedError(LearnError):
     """Training whose numbers have left what the formats hold."""
-
-
-class Stopped(KeyboardInterrupt):
-    """Training that was interrupted, at the end of a step; the message says where it can go on."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +243,7 @@ def train_network(
         Sentences about what does not fit.
     DivergedError
         The loss is no number any more; the checkpoint holds the last good epoch.
-    Stopped
+    StoppedError
         Interrupted; the checkpoint, if any, is written.
     """
     options = options or Options()
@@ -443,12 +439,12 @@ def _interruptible() -> Iterator[threading.Event]:
 
 def _stopped(
     checkpoint: str | Path | None, state: _State, key: str, parameters: Parameters
-) -> Stopped:
+) -> StoppedError:
     where = f"epoch {state.epoch}, step {state.step}"
     if checkpoint is None:
-        return Stopped(f"stopped in {where}; nothing was kept, since no --checkpoint was given")
+        return StoppedError(f"stopped in {where}; nothing was kept, since no --checkpoint was given")
     _save_checkpoint(Path(checkpoint), state, key, parameters)
-    return Stopped(f"stopped in {where}; go on with --resume --checkpoint {checkpoint}")
+    return StoppedError(f"stopped in {where}; go on with --resume --checkpoint {checkpoint}")
 
 
 # --------------------------------------------------------------------------------------------------------- checkpoints
@@ -590,6 +586,6 @@ def train_step(
 
 
 __all__ = [
-    "DivergedError", "Epoch", "LearnData", "Options", "Progress", "Stopped", "Training", "accuracy", "check_labels",
+    "DivergedError", "Epoch", "LearnData", "Options", "Progress", "Training", "accuracy", "check_labels",
     "prepare_data", "train_network", "train_step",
 ]  # fmt: skip
