@@ -297,8 +297,8 @@ class LearnNetwork:
                 )
         if stage.in_shape[2] % stage.groups or stage.out_shape[2] % stage.groups:
             raise LearnError(
-                f"layer {stage.name}: {stage.groups} groups divide neither {stage.in_shape[2]} nor "
-                f"{stage.out_shape[2]} channels"
+                f"layer {stage.name}: {stage.groups} groups must divide both its {stage.in_shape[2]} input and its "
+                f"{stage.out_shape[2]} output channels"
             )
         if stage.shortcut is not None and stage.neuron is None:
             raise LearnError(

@@ -229,7 +229,8 @@ class _Compiler:
     ) -> list[tuple[int, int]]:
         """Cut the part's frames so that ``needs`` bytes a frame fit the buffers named; whole samples where possible.
 
-        Within a sample the pieces are cut evenly; each piece's frames are a multiple of ``align``, or it is the last.
+        Within a sample the pieces are cut evenly, and end with it. With ``align`` each piece's frames are a multiple of
+        it, or it is the last; then pieces of less than a sample may reach into the next.
         """
         timesteps = self._timesteps(stage) if timesteps is None else timesteps
         total = self._at.samples * timesteps
@@ -243,20 +244,20 @@ class _Compiler:
                     f"{self._buffers[name].size:,}; choose a chip with larger buffers"
                 )
         if fits < total:
-            if fits >= timesteps:
-                fits -= fits % timesteps
+            whole = int(np.lcm(timesteps, align))
+            if fits >= whole:
+                fits -= fits % whole
+            elif align > 1:
+                fits -= fits % align
             else:
                 fits = -(-timesteps // -(-timesteps // fits))
-            if fits % align:
-                unit = np.lcm(timesteps if fits >= timesteps else 1, align)
-                fits -= fits % int(unit)
-                if fits < 1:
-                    raise LearnError(
-                        f"layer {stage.name}: {unit} timesteps at a time do not fit "
-                        f"{', '.join(needs)}; choose a chip with larger buffers"
-                    )
+            if fits < 1:
+                raise LearnError(
+                    f"layer {stage.name}: {align} timesteps at a time do not fit {' and '.join(needs)}; "
+                    f"choose a chip with larger buffers"
+                )
         pieces = []
-        bound = timesteps if fits < timesteps else total  # pieces of part of a sample end with it
+        bound = timesteps if fits < timesteps and align == 1 else total
         for start in range(0, total, bound):
             end = min(total, start + bound)
             pieces += [(first, min(fits, end - first)) for first in range(start, end, fits)]
@@ -642,7 +643,15 @@ class _Compiler:
         )
         # A channel's weights that do not fit at once pass in pieces of the buffer's size.
         pieces, rows = (
-            (1, fits) if fits else (-(-reads * a_row // self._buffers["vector_inputs"].size), 1)
+            (1, fits)
+            if fits
+            else (
+                max(
+                    -(-reads * a_row // self._buffers["vector_inputs"].size),
+                    -(-writes * a_row // self._buffers["vector_results"].size),
+                ),
+                1,
+            )
         )
         for first in range(0, stage.out_shape[2], rows):
             channels = (first, min(rows, stage.out_shape[2] - first))

@@ -135,22 +135,54 @@ def _add_tables(form: int, count: int) -> Any:
     return add
 
 
-def _add_table_scaled(form: int) -> Any:
+def _add_planes(form: int) -> Any:
     @intrinsic
-    def add(typing_context: Any, out: Any, at: Any, tables: Any, entry: Any, scale: Any) -> Any:
-        signature = types.void(out, types.int64, tables, types.int64, types.float32)
+    def add(
+        typing_context: Any, out: Any, at: Any, tables: Any, entries: Any, count: Any, indices: Any, first: Any,
+        step: Any, plane_step: Any, planes: Any, sign: Any,
+    ) -> Any:  # fmt: skip
+        signature = types.void(
+            out, types.int64, tables, types.int64, types.int64, indices, types.int64, types.int64, types.int64,
+            types.int64, types.float32,
+        )  # fmt: skip
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            sums = _data(context, builder, signature.args[0], arguments[0])
-            table = _data(context, builder, signature.args[2], arguments[2])
-            factor = _splat(builder, arguments[4])
-            offset = builder.mul(arguments[3], _I64(LANES))
-            for target, source in zip(
-                _vectors(builder, sums, arguments[1]), _vectors(builder, table, offset), strict=True
-            ):
-                shifted = _round_vector(builder, builder.fmul(_load(builder, source), factor), form)
-                total = builder.fadd(_load(builder, target), shifted)
-                builder.store(_round_vector(builder, total, form), target, align=4)
+            sums, table, index = (
+                _data(context, builder, signature.args[i], arguments[i]) for i in (0, 2, 5)
+            )
+            _, at, _, entries, count, _, first, step, plane_step, planes, sign = arguments
+            targets = _vectors(builder, sums, at)
+            totals = [cgutils.alloca_once_value(builder, _load(builder, t)) for t in targets]
+            row = builder.mul(entries, _I64(LANES))
+            last = builder.sub(planes, _I64(1))
+            # 2 to the 1 - planes, as the bits of a float.
+            bits = builder.shl(builder.sub(_I64(128), planes), _I64(23))
+            lowest = builder.bitcast(builder.trunc(bits, _I32), _FLOAT)
+            scale = cgutils.alloca_once(builder, _FLOAT)
+            with cgutils.for_range(builder, count) as tables_loop:
+                k = tables_loop.index
+                base = builder.mul(row, k)
+                place = builder.add(first, builder.mul(step, k))
+                builder.store(lowest, scale)
+                with cgutils.for_range(builder, planes) as planes_loop:
+                    plane = planes_loop.index
+                    byte = builder.load(
+                        builder.gep(index, [builder.add(place, builder.mul(plane_step, plane))])
+                    )
+                    offset = builder.add(base, builder.mul(builder.zext(byte, _I64), _I64(LANES)))
+                    now = builder.load(scale)
+                    signed = builder.select(
+                        builder.icmp_unsigned("==", plane, last), builder.fmul(now, sign), now
+                    )
+                    factor = _splat(builder, signed)
+                    for total, source in zip(totals, _vectors(builder, table, offset), strict=True):
+                        shifted = builder.fmul(_load(builder, source), factor)
+                        shifted = _round_vector(builder, shifted, form)
+                        added = builder.fadd(builder.load(total), shifted)
+                        builder.store(_round_vector(builder, added, form), total)
+                    builder.store(builder.fadd(now, now), scale)
+            for target, total in zip(targets, totals, strict=True):
+                builder.store(builder.load(total), target, align=4)
             return context.get_dummy_value()
 
         return signature, generate
@@ -242,10 +274,10 @@ add_tables_fp32, add_tables_fp16, add_tables_bf16 = (
     _add_tables(f, GROUPS) for f in (FP32, FP16, BF16)
 )
 
-# ``add_table_scaled(out, at, tables, entry, scale)``: add row ``entry``, times plus or minus a power of two.
-add_table_scaled_fp32, add_table_scaled_fp16, add_table_scaled_bf16 = (
-    _add_table_scaled(f) for f in (FP32, FP16, BF16)
-)
+# ``add_planes(out, at, tables, entries, count, indices, first, step, plane_step, planes, sign)``: of each of ``count``
+# tables in a row add the rows that its planes choose, table k's plane j by ``indices[first + k step + j plane_step]``,
+# times 2^(j - planes + 1), the last plane also times ``sign``.
+add_planes_fp32, add_planes_fp16, add_planes_bf16 = (_add_planes(f) for f in (FP32, FP16, BF16))
 
 # ``add_rows(out, at, first, first_at, second, second_at)``: LANES floats, the sum of LANES and LANES others.
 add_rows_fp32, add_rows_fp16, add_rows_bf16 = (_add_rows(f) for f in (FP32, FP16, BF16))

@@ -14,12 +14,12 @@ from ..simd import (
     FP16,
     GROUPS,
     LANES,
+    add_planes_bf16,
+    add_planes_fp16,
+    add_planes_fp32,
     add_rows_bf16,
     add_rows_fp16,
     add_rows_fp32,
-    add_table_scaled_bf16,
-    add_table_scaled_fp16,
-    add_table_scaled_fp32,
     add_tables_bf16,
     add_tables_fp16,
     add_tables_fp32,
@@ -51,13 +51,21 @@ def _add_tables(form, out, at, tables, entries, indices, first, step):
 
 
 @jit_inline
-def _add_table_scaled(form, out, at, tables, entry, scale):
+def _add_planes(
+    form, out, at, tables, entries, count, indices, first, step, plane_step, planes, sign
+):
     if form == FP16:
-        add_table_scaled_fp16(out, at, tables, entry, scale)
+        add_planes_fp16(
+            out, at, tables, entries, count, indices, first, step, plane_step, planes, sign
+        )
     elif form == BF16:
-        add_table_scaled_bf16(out, at, tables, entry, scale)
+        add_planes_bf16(
+            out, at, tables, entries, count, indices, first, step, plane_step, planes, sign
+        )
     else:
-        add_table_scaled_fp32(out, at, tables, entry, scale)
+        add_planes_fp32(
+            out, at, tables, entries, count, indices, first, step, plane_step, planes, sign
+        )
 
 
 @jit
@@ -86,11 +94,11 @@ def pack_groups(values, plane, group, packed, first, last):
     """Pack bit ``plane`` of rows of (rows, channels) integers into table addresses (rows, groups) uint8."""
     channels = values.shape[1]
     for row in range(first, last):
-        for k in range(packed.shape[1]):
-            word = 0
-            for bit in range(min(group, channels - k * group)):
-                word |= ((values[row, k * group + bit] >> plane) & 1) << bit
-            packed[row, k] = word
+        source, target = values[row], packed[row]
+        target[:] = 0
+        for bit in range(group):
+            for k in range((channels - bit + group - 1) // group):
+                target[k] |= ((source[k * group + bit] >> plane) & 1) << bit
 
 
 @jit
@@ -117,6 +125,7 @@ def forward_sums(
     out : (positions, channels) float32; ``channels`` of them from ``channel`` on are written
     """
     entries = 1 << group
+    sign = np.float32(-1.0 if signed else 1.0)
     groups = packed.shape[2]
     nothing = packed.shape[1] - 1
     out_positions, tap_count = taps.shape
@@ -156,16 +165,12 @@ def forward_sums(
                             1,
                         )
                 else:
-                    for table in range(min(GROUPS, tap_count * groups - k)):
-                        for p in range(count):
-                            for plane in range(planes):
-                                scale = np.float32(2.0 ** (plane - planes + 1))
-                                if signed and plane == planes - 1:
-                                    scale = -scale
-                                entry = np.int64(indices[plane, p, k + table])
-                                _add_table_scaled(
-                                    form, sums, p * LANES, tables, table * entries + entry, scale
-                                )
+                    real = min(GROUPS, tap_count * groups - k)
+                    for p in range(count):
+                        _add_planes(
+                            form, sums, p * LANES, tables, entries, real, flat_indices, p * tables_count + k, 1,
+                            BLOCK * tables_count, planes, sign,
+                        )  # fmt: skip
             width = min(LANES, channels - block * LANES)
             for p in range(count):
                 for lane in range(width):
@@ -185,6 +190,7 @@ def update_sums(
     sums : (blocks, columns, LANES) float32, columns are ``tap * in_channels + channel``
     """
     entries = 1 << group
+    sign = np.float32(-1.0 if signed else 1.0)
     out_positions = taps.shape[0]
     positions = len(frames) * out_positions
     blocks, padded, _ = gradients.shape
@@ -229,13 +235,7 @@ def update_sums(
                     )  # fmt: skip
             else:
                 for column in range(width):
-                    for table in range(GROUPS):
-                        for plane in range(planes):
-                            scale = np.float32(2.0 ** (plane - planes + 1))
-                            if signed and plane == planes - 1:
-                                scale = -scale
-                            entry = np.int64(indices[plane, table, column])
-                            _add_table_scaled(
-                                form, flat_sums, (block * columns + first + column) * LANES, tables,
-                                table * entries + entry, scale,
-                            )  # fmt: skip
+                    _add_planes(
+                        form, flat_sums, (block * columns + first + column) * LANES, tables, entries, GROUPS,
+                        flat_indices, column, width, GROUPS * width, planes, sign,
+                    )  # fmt: skip

@@ -304,6 +304,9 @@ class TrainingMachine:
             if counts is None:
                 counts = np.zeros((len(frames) + 1, *shape), np.uint8)
             into, is_first = counts, source == stage.sources[0]
+            if stage.pool == 1 and is_first:
+                into[:-1] = frames.reshape(len(frames), *shape)
+                continue
             self._threads.run(
                 len(frames),
                 lambda a, b, f=frames, t=into, i=is_first: vector.pool_spikes(

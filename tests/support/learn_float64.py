@@ -25,6 +25,7 @@ class Reference:
     vectors: list[dict[str, Array]]
     weight_bounds: list[Array]  # the same of the absolute values of all terms
     vector_bounds: list[dict[str, Array]]
+    spread: float  # least variance of a batch norm's channel, over the mean square
     margin: float  # least distance of a membrane from its threshold or an edge of its window
 
 
@@ -87,7 +88,7 @@ def reference_step(
     values = np.broadcast_to(values * image.scale, (samples, steps, *image.shape))
     frames: dict[int, Array] = {INPUT: values.reshape(-1, *image.shape)}
     saved: list[dict[str, Any]] = []
-    margin = np.inf
+    margin = spread = np.inf
     weights = [w.astype(np.float64) for w in parameters.weights]
     vectors = [{n: v.astype(np.float64) for n, v in d.items()} for d in parameters.vectors]
     for i, stage in enumerate(network.stages):
@@ -97,6 +98,7 @@ def reference_step(
         if stage.norm is not None:
             if stage.norm.kind == "batch":
                 mean, variance = y.mean(axis=(0, 1, 2)), y.var(axis=(0, 1, 2))
+                spread = min(spread, float((variance / (mean**2 + variance + 1e-30)).min()))
             else:
                 mean, variance = vectors[i]["running_mean"], vectors[i]["running_var"]
             keep["inverse"] = 1 / np.sqrt(variance + stage.norm.epsilon)
@@ -185,4 +187,4 @@ def reference_step(
         return weight_gradients, vector_gradients
 
     gradients, bounds = backward(absolute=False), backward(absolute=True)
-    return Reference(logits, loss, *gradients, *bounds, margin=float(margin))
+    return Reference(logits, loss, *gradients, *bounds, spread=spread, margin=float(margin))
