@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 
 LANES = 32  # channels that one call works on: two registers of 16 floats, or four of 8
 _WIDTH = 16
+POSITIONS = 4  # that `multiply_add_dense` works on at a time
 _FLOAT, _HALF, _BYTE = ir.FloatType(), ir.HalfType(), ir.IntType(8)
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, _WIDTH)
@@ -235,6 +236,64 @@ def _multiply_add_rows(form: int, *, fuses: bool) -> Any:
     return accumulate
 
 
+def _multiply_add_dense(form: int, *, fuses: bool) -> Any:
+    flags = ("contract",) if fuses else ()
+
+    @intrinsic
+    def accumulate(
+        typing_context: Any,
+        out: Any,
+        at: Any,
+        weights: Any,
+        base: Any,
+        values: Any,
+        first: Any,
+        count: Any,
+    ) -> Any:
+        signature = types.void(
+            out,
+            types.int64,
+            weights,
+            types.int64,
+            values,
+            types.UniTuple(types.int64, POSITIONS),
+            types.int64,
+        )
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            sums, weight, value = (
+                _data(context, builder, signature.args[i], arguments[i]) for i in (0, 2, 4)
+            )
+            _, at, _, base, _, first, count = arguments
+            starts = cgutils.unpack_tuple(builder, first)
+            rows = [
+                _vectors(builder, sums, builder.add(at, _I64(LANES * i))) for i in range(POSITIONS)
+            ]
+            totals = [
+                [cgutils.alloca_once_value(builder, _load(builder, t)) for t in targets]
+                for targets in rows
+            ]
+            with cgutils.for_range(builder, count) as loop:
+                offset = builder.mul(builder.add(base, loop.index), _I64(LANES))
+                sources = [_load(builder, s) for s in _vectors(builder, weight, offset)]
+                for start, held in zip(starts, totals, strict=True):
+                    place = builder.gep(value, [builder.add(start, loop.index)])
+                    factor = _splat(builder, builder.load(place))
+                    for total, source in zip(held, sources, strict=True):
+                        product = builder.fmul(factor, source, flags=flags)
+                        product = _round_vector(builder, product, form)
+                        added = builder.fadd(builder.load(total), product, flags=flags)
+                        builder.store(_round_vector(builder, added, form), total)
+            for targets, held in zip(rows, totals, strict=True):
+                for target, total in zip(targets, held, strict=True):
+                    builder.store(builder.load(total), target, align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return accumulate
+
+
 def _add_rows(form: int) -> Any:
     @intrinsic
     def add(
@@ -288,4 +347,12 @@ add_rows_fp32, add_rows_fp16, add_rows_bf16 = (_add_rows(f) for f in (FP32, FP16
 multiply_add_rows_exact = _multiply_add_rows(FP32, fuses=True)
 multiply_add_rows_fp32, multiply_add_rows_fp16, multiply_add_rows_bf16 = (
     _multiply_add_rows(f, fuses=False) for f in (FP32, FP16, BF16)
+)
+
+# ``multiply_add_dense(out, at, weights, base, values, first, count)``: for POSITIONS positions, whose sums follow one
+# another from ``out[at]`` on, add ``values[first[i] + j]`` times the row ``base + j`` of ``weights``, for j below
+# ``count``, in order. Weights are read once for all.
+multiply_add_dense_exact = _multiply_add_dense(FP32, fuses=True)
+multiply_add_dense_fp32, multiply_add_dense_fp16, multiply_add_dense_bf16 = (
+    _multiply_add_dense(f, fuses=False) for f in (FP32, FP16, BF16)
 )

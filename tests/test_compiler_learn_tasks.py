@@ -355,7 +355,9 @@ def check_buffers(program: LearnProgram, tasks: list[Task]) -> None:
     for task in tasks:
         stage = program.network.stages[task.stage]
         if task.queue in limits:
-            assert 0 < task.size <= limits[task.queue], task
+            assert task.size <= limits[task.queue], task
+            is_used = program.network.consumers(task.stage) or task.stage == len(program.network.stages) - 1
+            assert task.size > 0 or not is_used, task
         if task.queue == Queue.FORWARD:
             assert len(task.frames) * stage.out_positions * len(task.channels) * total <= sizes.forward_results
             assert stage.taps * stage.in_channels * len(task.channels) * operand <= sizes.forward_weights
@@ -398,7 +400,7 @@ def check_all(program: LearnProgram) -> dict[str, int]:
 def test_tasks_of_any_network():
     checked: dict[str, int] = defaultdict(int)
 
-    @settings(max_examples=120, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
     @given(cases())
     def run(case: Case) -> None:
         for batch in {case.recipe.batch, case.last_batch}:
@@ -458,16 +460,16 @@ def test_the_readout_waits_for_a_sample_to_be_whole(steps):
     check_all(program)
 
 
-@pytest.mark.parametrize("inputs", [48, 60, 64, 96, 100, 120, 144, 10000])
+@pytest.mark.parametrize("inputs", [64, 72, 80, 96, 100, 192, 216, 10000])
 @pytest.mark.parametrize("group", [3, 4, 8])
 def test_pieces_of_the_update_are_whole_groups(group, inputs):
     """Also where several timesteps of one position make a group, and where a sample is no multiple of it."""
-    stage = Stage("readout", (1, 1, 96), (1, 1, 3), (0,))
-    first = Stage("first", (4, 4, 6), (4, 4, 6), (INPUT,), neuron=Neuron())
+    stage = Stage("readout", (1, 1, 192), (1, 1, 3), (0,))
+    first = Stage("first", (4, 4, 6), (4, 4, 12), (INPUT,), neuron=Neuron())
     network = LearnNetwork(InputFormat((4, 4, 6), bits=1, constant=False), (first, stage))
     chip = learn_chip(update={"group": group}, buffers={"update_inputs": inputs})
     recipe = Recipe(timesteps=9, batch=3)
-    if inputs < 12 * group:
+    if inputs < 24 * group:
         with pytest.raises(LearnError, match=f"layer readout: {group} timesteps at a time do not fit update_gradients"):
             learn_tasks(chip, network, recipe)
         return
@@ -475,7 +477,7 @@ def test_pieces_of_the_update_are_whole_groups(group, inputs):
     check_all(program)
     pieces = [t for t in tasks_of(program) if t.queue == Queue.UPDATE and t.stage == 1]
     assert len(pieces) == -(-27 // len(pieces[0].frames))
-    assert (len(pieces) > 1) == (inputs < 12 * 27)
+    assert (len(pieces) > 1) == (inputs < 24 * 27)
 
 
 def test_presets_take_small_networks():

@@ -97,6 +97,8 @@ class _Run:
 
 _NONE = np.zeros(0, np.float32)
 _NO_ROWS = np.zeros((0, 0), np.float32)
+# Density of gradients from which on skipping zeros takes longer than adding them.
+_DENSE = 0.5
 _NO_SPIKES = np.zeros((0, 0, 0, 0, 0), np.uint8)
 
 
@@ -575,32 +577,55 @@ class TrainingMachine:
         out = np.empty((frames * stage.in_positions, stage.in_shape[2]), np.float32)
         blocks = -(-stage.in_channels // LANES)
         for g in range(stage.groups):
-            gradients = np.ascontiguousarray(
-                run.dx[:, g * stage.out_channels : (g + 1) * stage.out_channels]
-            )
-            counts = np.empty((len(gradients), 1), np.int32)
-            self._threads.run(
-                len(gradients),
-                lambda a, b, d=gradients, c=counts: backward.count_nonzeros(d, d.shape[1], a, b, c),
-            )
-            starts = np.concatenate([[0], np.cumsum(counts[:, 0], dtype=np.int64)])
-            channels, values = np.empty(starts[-1], np.uint16), np.empty(starts[-1], np.float32)
-            self._threads.run(
-                len(gradients),
-                lambda a, b, d=gradients, s=starts, c=channels, v=values: backward.list_nonzeros(
-                    d, s, c, v, a, b
-                ),
-            )
+            gradients = np.zeros((len(run.dx) + 1, stage.out_channels), np.float32)
+            gradients[:-1] = run.dx[:, g * stage.out_channels : (g + 1) * stage.out_channels]
             arranged = np.zeros((blocks, stage.taps, stage.out_channels, LANES), np.float32)
             _into_blocks(arranged, operands[g].transpose(0, 2, 1))
+            self._input_gradients_of(stage, g, gradients, arranged, out)
+        run.input_gradient = round_array(out, self._operands)
+
+    def _input_gradients_of(
+        self, stage: Stage, g: int, gradients: Floats, weights: Floats, out: Floats
+    ) -> None:
+        """Work out one group's input gradients, by the kernel that is faster for their density."""
+        counts = np.empty((len(gradients), 1), np.int32)
+        self._threads.run(
+            len(gradients),
+            lambda a, b: backward.count_nonzeros(gradients, gradients.shape[1], a, b, counts),
+        )
+        starts = np.concatenate([[0], np.cumsum(counts[:, 0], dtype=np.int64)])
+        form, exact, channel = self._sum_form, self._exact, g * stage.in_channels
+        taps, positions = stage.backward_taps, stage.out_positions
+        if starts[-1] > _DENSE * gradients.size and np.isfinite(weights).all():
             self._threads.run(
                 len(out),
-                lambda a, b, s=starts, c=channels, v=values, w=arranged, at=g * stage.in_channels: backward.input_gradients(
-                    self._sum_form, self._exact, s, c, v, stage.backward_taps, stage.out_positions, w, out, at,
-                    stage.in_channels, a, b,
+                lambda a, b: backward.input_gradients_dense(
+                    form,
+                    exact,
+                    gradients,
+                    taps,
+                    positions,
+                    weights,
+                    out,
+                    channel,
+                    stage.in_channels,
+                    a,
+                    b,
                 ),
-            )  # fmt: skip
-        run.input_gradient = round_array(out, self._operands)
+            )
+            return
+        channels, values = np.empty(starts[-1], np.uint16), np.empty(starts[-1], np.float32)
+        self._threads.run(
+            len(gradients),
+            lambda a, b: backward.list_nonzeros(gradients, starts, channels, values, a, b),
+        )
+        self._threads.run(
+            len(out),
+            lambda a, b: backward.input_gradients(
+                form, exact, starts, channels, values, taps, positions, weights, out, channel,
+                stage.in_channels, a, b,
+            ),
+        )  # fmt: skip
 
     def _new_sums(self, stage: Stage) -> Floats:
         blocks = -(-stage.out_channels // LANES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from spikeloom.chip.config import ChipConfig, config_from_dict
 from spikeloom.chip.learn_network import (
     INPUT,
     InputFormat,
+    LearnError,
     LearnNetwork,
     Neuron,
     Norm,
@@ -21,6 +22,7 @@ from spikeloom.chip.learn_network import (
     Stage,
     initial_parameters,
 )
+from spikeloom.compiler.learn_tasks import learn_tasks
 
 BUFFERS = (
     "forward_weights", "forward_inputs", "forward_results", "backward_weights", "backward_inputs", "backward_results",
@@ -95,7 +97,7 @@ def chips(draw: st.DrawFn, operands: str | None = None, accumulators: str | None
             "depth": draw(st.integers(1, 5)),
         },
         vector={"width": draw(some(1, 3, 8, 64)), "partials": draw(some(1, 2, 3, 8))},
-        buffers=dict.fromkeys(BUFFERS, draw(some(2048, 3000, 5000))) if small else {},
+        buffers=dict.fromkeys(BUFFERS, draw(some(200, 400, 2048))) if small else {},
         dram={
             "bytes_per_cycle": draw(some(1, 3, 16, 64)),
             "latency_cycles": draw(some(0, 1, 7, 40)),
@@ -222,10 +224,17 @@ def cases(
         weight_decay=draw(some(0.0, 0.01)),
         loss_scale=draw(some(1024.0, 1.0, 2.0**20)),
     )
-    return Case(
+    case = Case(
         chip=draw(chips(operands, accumulators)),
         network=LearnNetwork(input=image, stages=tuple(stages)),
         recipe=recipe,
         seed=draw(st.integers(0, 1 << 16)),
         last_batch=draw(st.integers(1, batch)),
     )
+    try:
+        for size in (case.recipe.batch, case.last_batch):
+            learn_tasks(case.chip, case.network, recipe, size)
+    except LearnError:  # small buffers cut layers into pieces; this one's do not hold the least piece
+        roomy = case.chip.replace(buffers=dict.fromkeys(BUFFERS, 1 << 14))
+        case = replace(case, chip=roomy)
+    return case
