@@ -66,7 +66,8 @@ class _Stages:
     """Stages as they are added, with the shapes that follow."""
 
     def __init__(self, norm: NormKind | None) -> None:
-        self.norm, self.stages = norm, list[Stage]()
+        self.norm: NormKind | None = norm
+        self.stages: list[Stage] = []
 
     def shape(self, index: int, image: Shape) -> Shape:
         return image if index == INPUT else self.stages[index].out_shape

@@ -1,4 +1,4 @@
-"""A training step on a V100, as a roofline: every kernel takes the longer of its arithmetic and its bytes, and a launch."""
+"""A training step on a V100, as a roofline: a kernel takes the longer of its arithmetic and its bytes, and a launch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ FIRE_FORWARD = (2, 1)  # reads x, writes spikes; one kernel runs through time
 RECOMPUTE = (2, 1)  # reads x, writes membranes: the published code stores only x
 FIRE_BACKWARD = (4, 1)  # reads the gradient, membranes and spikes, writes du
 NORM_FORWARD = {"batch": (3, 2), "frozen": (2, 1)}  # statistics read once; then read and write
-NORM_BACKWARD = {"batch": (5, 2), "frozen": (4, 2)}  # sums of du and du y; then read (both, or du) and write
+NORM_BACKWARD = {
+    "batch": (5, 2),
+    "frozen": (4, 2),
+}  # sums of du and du y; then read (both, or du) and write
 SHORTCUT = (3, 1)  # reads both, writes the sum
 BIAS_GRADIENT = (1, 1)
 OPTIMISER_WORDS = 5  # reads weight, momentum, gradient; writes weight, momentum
@@ -109,7 +112,11 @@ def compare_with_gpu(seconds: float, joules: float, area_mm2: float, gpu: GpuRes
 
 
 def gpu_step(
-    network: LearnNetwork, batch: int, timesteps: int, variant: Variant = "fp32", costs: GpuCosts | None = None
+    network: LearnNetwork,
+    batch: int,
+    timesteps: int,
+    variant: Variant = "fp32",
+    costs: GpuCosts | None = None,
 ) -> GpuResult:
     """Return time and energy of a training step on the V100.
 
@@ -129,15 +136,27 @@ def gpu_step(
     machine = _Machine(network, batch, timesteps, variant, costs or load_gpu_costs())
     rows = tuple(row for index in range(len(network.stages)) for row in machine.rows(index))
     seconds, joules = fsum(row.seconds for row in rows), fsum(row.joules for row in rows)
-    by_pass = {name: _sums([r for r in rows if r.step == name]) for name in ("forward", "backward", "update")}
-    by_layer = {stage.name: _sums([r for r in rows if r.layer == stage.name]) for stage in network.stages}
+    by_pass = {
+        name: _sums([r for r in rows if r.step == name])
+        for name in ("forward", "backward", "update")
+    }
+    by_layer = {
+        stage.name: _sums([r for r in rows if r.layer == stage.name]) for stage in network.stages
+    }
     for what, parts in (("passes", by_pass), ("layers", by_layer)):
         for total, place in ((seconds, 0), (joules, 1)):
             if not isclose(fsum(part[place] for part in parts.values()), total, rel_tol=1e-9):
                 raise ArithmeticError(f"the {what} do not add up to {total!r}")
     table = machine.costs
     return GpuResult(
-        variant, rows, seconds, joules, by_pass, by_layer, table.value("die_mm2"), f"{table.name} {table.table_hash}"
+        variant,
+        rows,
+        seconds,
+        joules,
+        by_pass,
+        by_layer,
+        table.value("die_mm2"),
+        f"{table.name} {table.table_hash}",
     )
 
 
@@ -146,8 +165,15 @@ def _sums(rows: list[GpuRow]) -> tuple[float, float]:
 
 
 class _Machine:
-    def __init__(self, network: LearnNetwork, batch: int, timesteps: int, variant: Variant, costs: GpuCosts) -> None:
-        self._network, self._batch, self._timesteps, self._variant = network, batch, timesteps, variant
+    def __init__(
+        self, network: LearnNetwork, batch: int, timesteps: int, variant: Variant, costs: GpuCosts
+    ) -> None:
+        self._network, self._batch, self._timesteps, self._variant = (
+            network,
+            batch,
+            timesteps,
+            variant,
+        )
         self.costs = costs
         self._value_bytes = 4 if variant == "fp32" else 2
 
@@ -176,7 +202,9 @@ class _Machine:
         if stage.bias:
             yield self._stream(stage, "update", "bias", BIAS_GRADIENT, values)
         weights = prod(stage.weight_shape)
-        yield self._row(stage, "update", "optimiser", 0.0, weights * OPTIMISER_WORDS * _MASTER_BYTES, 1)
+        yield self._row(
+            stage, "update", "optimiser", 0.0, weights * OPTIMISER_WORDS * _MASTER_BYTES, 1
+        )
 
     def _frames(self, stage: Stage) -> int:
         return self._batch * (1 if self._network.is_constant(stage) else self._timesteps)
@@ -184,18 +212,28 @@ class _Machine:
     def _product(self, stage: Stage, step: Pass) -> GpuRow:
         frames = self._frames(stage)
         values = frames * (prod(stage.in_shape) + prod(stage.out_shape)) + prod(stage.weight_shape)
-        return self._row(stage, step, "product", 2.0 * stage.macs * frames, values * self._value_bytes, 1)
+        return self._row(
+            stage, step, "product", 2.0 * stage.macs * frames, values * self._value_bytes, 1
+        )
 
-    def _stream(self, stage: Stage, step: Pass, name: str, kind: tuple[int, int], values: int) -> GpuRow:
+    def _stream(
+        self, stage: Stage, step: Pass, name: str, kind: tuple[int, int], values: int
+    ) -> GpuRow:
         tensors, kernels = kind
-        return self._row(stage, step, name, 0.0, float(tensors * values * self._value_bytes), kernels)
+        return self._row(
+            stage, step, name, 0.0, float(tensors * values * self._value_bytes), kernels
+        )
 
-    def _row(self, stage: Stage, step: Pass, name: str, operations: float, size: float, kernels: int) -> GpuRow:
+    def _row(
+        self, stage: Stage, step: Pass, name: str, operations: float, size: float, kernels: int
+    ) -> GpuRow:
         value = self.costs.value
         kind = "fp32" if self._variant == "fp32" else "tensor"
         arithmetic = operations / (value(f"{kind}_efficiency") * value(f"{kind}_flops"))
         streaming = size / (value("bandwidth_efficiency") * value("bandwidth"))
-        share = value(f"{kind}_efficiency") if arithmetic > streaming else value("bandwidth_efficiency")
+        share = (
+            value(f"{kind}_efficiency") if arithmetic > streaming else value("bandwidth_efficiency")
+        )
         busy, launch = max(arithmetic, streaming), kernels * value("launch_s")
         joules = value("idle_w") * (busy + launch) + value("busy_w") * share * busy
         return GpuRow(stage.name, step, name, operations, size, kernels, busy + launch, joules)

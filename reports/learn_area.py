@@ -128,7 +128,8 @@ def estimate_learn_area(config: ChipConfig, tables: LearnTables | None = None) -
     tables = tables or load_learn_tables(config.node_nm)
     if tables.learn.node_nm != config.node_nm:
         raise CostError(
-            f"the cost tables are of {tables.learn.node_nm} nm, the chip {config.name!r} is built in {config.node_nm} nm"
+            f"the cost tables are of {tables.learn.node_nm} nm, "
+            f"the chip {config.name!r} is built in {config.node_nm} nm"
         )
     account = _Account(config, tables)
     rows = tuple(account.rows())
@@ -359,9 +360,10 @@ class _Account:
         self, component: Component, part: Literal["logic", "memory"], what: str, count: float, each: float, bits: float,
         used: tuple[Constant, ...] | list[Constant],
     ) -> LearnAreaRow:  # fmt: skip
+        statuses: list[Status] = [constant.status for constant in used]
         return LearnAreaRow(
             component=component, part=part, what=what, count=count, each_mm2=each, area_mm2=each * count, bits=bits,
-            status=worst_status(*(constant.status for constant in used)),
+            status=worst_status(*statuses),
             source=" | ".join(dict.fromkeys(constant.source.replace(" | ", ", ") for constant in used)),
         )  # fmt: skip
 

@@ -17,8 +17,8 @@ from ..chip.learn_program import FIELD, LearnProgram, Operation, Queue
 from ..chip.learn_timing import input_groups
 
 __all__ = [
-    "BUFFER_EVENTS", "EVENTS", "BackwardCounts", "CountRow", "StepCounts", "TimelineCounts", "VectorWork", "adds_per_input", "count_step",
-    "vector_work",
+    "BUFFER_EVENTS", "EVENTS", "BackwardCounts", "CountRow", "StepCounts", "TimelineCounts", "VectorWork",
+    "adds_per_input", "count_step", "dense_macs", "vector_work",
 ]  # fmt: skip
 
 Ints = NDArray[np.int64]
@@ -150,7 +150,9 @@ def adds_per_input(group: int, outputs: int) -> float:
     return (1 + ((1 << group) - group - 1) / outputs) / group
 
 
-def vector_work(stage: Stage, operation: Operation, users: Sequence[int], timesteps: int, *, constant: bool) -> VectorWork:
+def vector_work(
+    stage: Stage, operation: Operation, users: Sequence[int], timesteps: int, *, constant: bool
+) -> VectorWork:
     """Return what one element of an operation takes: chip/learn_rules.py, operation by operation.
 
     ``users`` are the pooling sides of the inputs that the stage's output goes to, 1 for a shortcut.
@@ -169,7 +171,11 @@ def vector_work(stage: Stage, operation: Operation, users: Sequence[int], timest
         spikes = neuron if stage.neuron is not None else (0, 0)
         return VectorWork(2 + own[0] + spikes[0], 2 + own[1] + spikes[1])
     if operation == Operation.READOUT:
-        return VectorWork(3 + (_EXPONENTIAL[0] + 1) / timesteps, 1 + bias + (_EXPONENTIAL[1] + 2) / timesteps, 1 / timesteps)
+        return VectorWork(
+            3 + (_EXPONENTIAL[0] + 1) / timesteps,
+            1 + bias + (_EXPONENTIAL[1] + 2) / timesteps,
+            1 / timesteps,
+        )
     if operation == Operation.NEURON_GRADIENTS:
         multiplies, adds = sum(pool > 1 for pool in users), max(len(users) - 1, 0)
         if stage.neuron is not None:
@@ -188,7 +194,9 @@ def vector_work(stage: Stage, operation: Operation, users: Sequence[int], timest
     raise ValueError(f"{operation.name} is not an operation of the vector unit")
 
 
-def count_step(program: LearnProgram, backward: Sequence[BackwardCounts], timeline: TimelineCounts) -> StepCounts:
+def count_step(
+    program: LearnProgram, backward: Sequence[BackwardCounts], timeline: TimelineCounts
+) -> StepCounts:
     """Count the events of a step; docs/learn_reports.md has the closed forms.
 
     Parameters
@@ -208,7 +216,9 @@ def count_step(program: LearnProgram, backward: Sequence[BackwardCounts], timeli
     """
     queues = program.column("queue")
     if len(timeline.busy) != len(program.tasks):
-        raise ValueError(f"the timeline has {len(timeline.busy)} tasks, the program {len(program.tasks)}")
+        raise ValueError(
+            f"the timeline has {len(timeline.busy)} tasks, the program {len(program.tasks)}"
+        )
     if len(backward) != np.count_nonzero(queues == Queue.BACKWARD):
         raise ValueError(
             f"there are {np.count_nonzero(queues == Queue.BACKWARD)} tasks of the backward engine, but counts of "
@@ -225,12 +235,20 @@ def count_step(program: LearnProgram, backward: Sequence[BackwardCounts], timeli
     busy = {queue.name.lower(): int(timeline.busy[queues == queue].sum()) for queue in Queue}
     stalls = {
         queue.name.lower(): {
-            cause.name.lower(): int(timeline.stalls[queue, cause]) for cause in Queue if timeline.stalls[queue, cause]
+            cause.name.lower(): int(timeline.stalls[queue, cause])
+            for cause in Queue
+            if timeline.stalls[queue, cause]
         }
         for queue in (Queue.FORWARD, Queue.BACKWARD, Queue.UPDATE, Queue.VECTOR)
     }
     result = StepCounts(
-        rows, timeline.cycles, program.config.clock_hz, program.batch, dense_macs(program), busy, stalls
+        rows,
+        timeline.cycles,
+        program.config.clock_hz,
+        program.batch,
+        dense_macs(program),
+        busy,
+        stalls,
     )
     _check(program, backward, result)
     return result
@@ -321,10 +339,18 @@ class _Counter:
                 self._vector(index, stage, Operation(operation), frames, channels, times)
 
     def _lookup(
-        self, name: str, index: int, engine: LookupConfig, rows: int, columns: int, inputs: int, groups: int, planes: int,
+        self,
+        name: str,
+        index: int,
+        engine: LookupConfig,
+        rows: int,
+        columns: int,
+        inputs: int,
+        groups: int,
+        planes: int,
         times: int,
-    ) -> int:  # fmt: skip
-        """Count a task of a lookup engine: ``rows x columns`` outputs of ``inputs`` in ``groups``; returns column tiles."""
+    ) -> int:
+        """Count tasks of ``rows x columns`` outputs of ``inputs`` in ``groups``; returns the tiles of columns."""
         tiles = -(-columns // engine.outputs)
         tables = rows * groups * tiles
         self._add(
@@ -340,20 +366,40 @@ class _Counter:
         engine, planes = self._config.forward, self._network.planes(stage)
         positions, inputs = frames * stage.out_positions, stage.taps * stage.in_channels
         groups = input_groups(stage, engine.group)
-        tiles = self._lookup("forward", index, engine, channels, positions, inputs, groups, planes, times)
-        self._add("forward_weights", index, read_bytes=times * tiles * channels * inputs * self._operand)
+        tiles = self._lookup(
+            "forward", index, engine, channels, positions, inputs, groups, planes, times
+        )
+        self._add(
+            "forward_weights", index, read_bytes=times * tiles * channels * inputs * self._operand
+        )
         row_tiles = -(-channels // engine.rows)
-        self._add("forward_inputs", index, read_bytes=times * row_tiles * positions * groups * engine.group * planes / 8)
+        self._add(
+            "forward_inputs",
+            index,
+            read_bytes=times * row_tiles * positions * groups * engine.group * planes / 8,
+        )
         self._add("forward_results", index, written_bytes=times * positions * channels * self._sum)
 
-    def _update(self, index: int, stage: Stage, frames: int, channels: int, times: int, *, continues: bool) -> None:
+    def _update(
+        self, index: int, stage: Stage, frames: int, channels: int, times: int, *, continues: bool
+    ) -> None:
         engine, planes = self._config.update, self._network.planes(stage)
         positions, columns = frames * stage.out_positions, stage.taps * stage.in_channels
         groups = -(-positions // engine.group)
-        tiles = self._lookup("update", index, engine, channels, columns, positions, groups, planes, times)
-        self._add("update_gradients", index, read_bytes=times * tiles * channels * positions * self._operand)
+        tiles = self._lookup(
+            "update", index, engine, channels, columns, positions, groups, planes, times
+        )
+        self._add(
+            "update_gradients",
+            index,
+            read_bytes=times * tiles * channels * positions * self._operand,
+        )
         row_tiles = -(-channels // engine.rows)
-        self._add("update_inputs", index, read_bytes=times * row_tiles * columns * groups * engine.group * planes / 8)
+        self._add(
+            "update_inputs",
+            index,
+            read_bytes=times * row_tiles * columns * groups * engine.group * planes / 8,
+        )
         size = times * columns * channels * self._sum
         self._add("update_results", index, written_bytes=size, read_bytes=size if continues else 0)
 
@@ -364,13 +410,23 @@ class _Counter:
         tiles = -(-positions // (engine.rows * engine.contexts))
         rows = -(-positions // engine.contexts)  # of all tiles that have a position
         self._add("backward", index, word_writes=times * words * rows)
-        self._add("backward_weights", index, read_bytes=times * tiles * words * channels * self._operand)
+        self._add(
+            "backward_weights", index, read_bytes=times * tiles * words * channels * self._operand
+        )
         # Every gradient of a frame once a tap and position that it reaches, and its mask.
         reached = int(np.count_nonzero(stage.backward_taps >= 0)) * frames * stage.out_channels
-        self._add("backward_inputs", index, read_bytes=times * (reached * self._operand + positions * channels / 8))
-        self._add("backward_results", index, written_bytes=times * positions * channels * self._operand)
+        self._add(
+            "backward_inputs",
+            index,
+            read_bytes=times * (reached * self._operand + positions * channels / 8),
+        )
+        self._add(
+            "backward_results", index, written_bytes=times * positions * channels * self._operand
+        )
 
-    def _vector(self, index: int, stage: Stage, operation: Operation, frames: int, channels: int, times: int) -> None:
+    def _vector(
+        self, index: int, stage: Stage, operation: Operation, frames: int, channels: int, times: int
+    ) -> None:
         elements = frames * stage.out_positions * channels
         if operation == Operation.NORM_FINISH:
             elements = channels
@@ -378,10 +434,15 @@ class _Counter:
             elements = -(-stage.taps * stage.in_channels * channels // frames)
         stages = self._network.stages
         users = [
-            stages[user].pool if port == "input" else 1 for user, port in self._network.consumers(index)
+            stages[user].pool if port == "input" else 1
+            for user, port in self._network.consumers(index)
         ]
         work = vector_work(
-            stage, operation, users, self._program.recipe.timesteps, constant=self._network.is_constant(stage)
+            stage,
+            operation,
+            users,
+            self._program.recipe.timesteps,
+            constant=self._network.is_constant(stage),
         )
         count = times * elements
         self._add(
@@ -389,7 +450,9 @@ class _Counter:
             divides=count * work.divides,
         )  # fmt: skip
         from_engine = operation in (Operation.NEURONS, Operation.READOUT, Operation.NORM_SUMS) or (
-            operation == Operation.NORM_NEURONS and stage.norm is not None and stage.norm.kind == "frozen"
+            operation == Operation.NORM_NEURONS
+            and stage.norm is not None
+            and stage.norm.kind == "frozen"
         )
         if from_engine:
             self._add("forward_results", index, read_bytes=count * self._sum)

@@ -9,7 +9,13 @@ from math import fsum, isclose
 from ..chip.config import ChipConfig
 from ..chip.learn_config import LearnConfig, LookupConfig
 from .costs import Constant, CostError, Status, worst_status
-from .learn_area import LearnAreaResult, LearnTables, dram_gb_s, estimate_learn_area, load_learn_tables
+from .learn_area import (
+    LearnAreaResult,
+    LearnTables,
+    dram_gb_s,
+    estimate_learn_area,
+    load_learn_tables,
+)
 from .learn_counts import BUFFER_EVENTS, EVENTS, StepCounts
 
 __all__ = ["LearnEnergy", "LearnEnergyRow", "LearnPrice", "learn_energy", "learn_prices"]
@@ -81,7 +87,10 @@ class LearnEnergy:
 
 
 def learn_energy(
-    config: ChipConfig, counts: StepCounts, tables: LearnTables | None = None, area: LearnAreaResult | None = None
+    config: ChipConfig,
+    counts: StepCounts,
+    tables: LearnTables | None = None,
+    area: LearnAreaResult | None = None,
 ) -> LearnEnergy:
     """Return the energy of a step; docs/learn_reports.md says what each event consists of.
 
@@ -110,17 +119,27 @@ def learn_energy(
     }
     shared = {name: by_component[name] for name in SHARED}
     total = fsum(row.energy_j for row in rows)
-    for what, parts in (("components", by_component), ("layers and what they share", {**by_layer, **shared})):
+    for what, parts in (
+        ("components", by_component),
+        ("layers and what they share", {**by_layer, **shared}),
+    ):
         if len(parts) < 2 or not isclose(fsum(parts.values()), total, rel_tol=1e-9):
-            raise ArithmeticError(f"{what} add up to {fsum(parts.values())!r} J, the rows to {total!r} J")
-    return LearnEnergy(tuple(rows), by_component, by_layer, shared, total, counts.seconds, counts.macs)
+            raise ArithmeticError(
+                f"{what} add up to {fsum(parts.values())!r} J, the rows to {total!r} J"
+            )
+    return LearnEnergy(
+        tuple(rows), by_component, by_layer, shared, total, counts.seconds, counts.macs
+    )
 
 
-def learn_prices(config: ChipConfig, tables: LearnTables, area: LearnAreaResult) -> tuple[LearnPrice, ...]:
+def learn_prices(
+    config: ChipConfig, tables: LearnTables, area: LearnAreaResult
+) -> tuple[LearnPrice, ...]:
     """Return the price of every event that has one; CostError if the tables are not of the chip's node."""
     if tables.learn.node_nm != config.node_nm:
         raise CostError(
-            f"the cost tables are of {tables.learn.node_nm} nm, the chip {config.name!r} is built in {config.node_nm} nm"
+            f"the cost tables are of {tables.learn.node_nm} nm, "
+            f"the chip {config.name!r} is built in {config.node_nm} nm"
         )
     return tuple(_Prices(config.learn, tables, area).all())
 
@@ -142,12 +161,22 @@ class _Prices:
         yield from self._backward()
         for event, kind in (("multiplies", "multiply"), ("adds", "add"), ("divides", "multiply")):
             pj, used = self._operation(kind, 32)
-            times = 10.0 if event == "divides" else 1.0  # a serial division: ten multiplications' worth
-            yield self._price("vector", event, times * pj, f"{kind} of 32 bits{' x 10' if times > 1 else ''}", used)
+            times = (
+                10.0 if event == "divides" else 1.0
+            )  # a serial division: ten multiplications' worth
+            yield self._price(
+                "vector",
+                event,
+                times * pj,
+                f"{kind} of 32 bits{' x 10' if times > 1 else ''}",
+                used,
+            )
         yield from self._buffers()
         dram = self._learn.constant("dram_bit_pj")
         for event in EVENTS["dram"]:
-            yield self._price("dram", event, 8 * dram.value, "8 bits between memory and chip", [dram])
+            yield self._price(
+                "dram", event, 8 * dram.value, "8 bits between memory and chip", [dram]
+            )
 
     def _operation(self, kind: str, bits: int) -> tuple[float, list[Constant]]:
         """Return the energy of a floating-point operation; 16-bit formats take that of fp16."""
@@ -165,7 +194,11 @@ class _Prices:
             [*used, self._register, self._multiplexer],
         )  # fmt: skip
         yield self._price(
-            name, "table_adds", add + write, f"add and table entry of {self._sum} bits", [*used, self._register]
+            name,
+            "table_adds",
+            add + write,
+            f"add and table entry of {self._sum} bits",
+            [*used, self._register],
         )
 
     def _backward(self) -> Iterator[LearnPrice]:
@@ -174,7 +207,9 @@ class _Prices:
         add, more = self._operation("add", self._sum)
         choice = (engine.channels - 1) * self._operand * self._multiplexer.value
         word = engine.lanes * self._sum / 8
-        sums = 2 * sram.read_pj(engine.contexts * engine.channels * self._sum / 8, word) / engine.lanes
+        sums = (
+            2 * sram.read_pj(engine.contexts * engine.channels * self._sum / 8, word) / engine.lanes
+        )
         yield self._price(
             "backward", "products", multiply + add + choice + sums,
             f"choice of a weight, product of {self._operand} bits, add of {self._sum} bits, sum read and written",
@@ -182,17 +217,26 @@ class _Prices:
         )  # fmt: skip
         weight_word = engine.channels * self._operand / 8
         row_memory = sram.read_pj(engine.depth * weight_word, weight_word)
-        gradient = sram.read_pj(2 * engine.contexts * engine.depth * self._operand / 8, self._operand / 8)
+        gradient = sram.read_pj(
+            2 * engine.contexts * engine.depth * self._operand / 8, self._operand / 8
+        )
         yield self._price(
             "backward", "taken", row_memory + gradient, f"read of a gradient and of {engine.channels} weights", [],
             memory=True,
         )  # fmt: skip
         yield self._price(
-            "backward", "word_writes", row_memory, f"write of {engine.channels} weights into a row's memory", [], memory=True
+            "backward",
+            "word_writes",
+            row_memory,
+            f"write of {engine.channels} weights into a row's memory",
+            [],
+            memory=True,
         )
 
     def _buffers(self) -> Iterator[LearnPrice]:
-        bank, word, share = (self._learn.constant(n) for n in ("bank_bytes", "bank_word_bytes", "wire_share"))
+        bank, word, share = (
+            self._learn.constant(n) for n in ("bank_bytes", "bank_word_bytes", "wire_share")
+        )
         wire = self._costs.constant("wire_bit_mm")
         for name, size in self._config.buffers.model_dump().items():
             access = self._costs.sram.read_pj(min(size, bank.value), word.value) / word.value
@@ -207,17 +251,30 @@ class _Prices:
         self, component: str, event: str, pj: float, what: str, used: list[Constant], *, memory: bool = False
     ) -> LearnPrice:  # fmt: skip
         sources = [self._costs.sram.source] if memory else []
-        statuses: list[Status] = [self._costs.sram.status] if memory else []
         sources += [constant.source.replace(" | ", ", ") for constant in used]
-        statuses += [constant.status for constant in used]
+        statuses: list[Status] = [constant.status for constant in used]
+        if memory:
+            statuses.append(self._costs.sram.status)
         return LearnPrice(
-            component, event, pj * 1e-12, what, " | ".join(dict.fromkeys(sources)), worst_status(*statuses)
+            component,
+            event,
+            pj * 1e-12,
+            what,
+            " | ".join(dict.fromkeys(sources)),
+            worst_status(*statuses),
         )
 
 
 def _row(price: LearnPrice, count: int) -> LearnEnergyRow:
     return LearnEnergyRow(
-        price.component, price.event, count, price.cost_j, count * price.cost_j, price.what, price.source, price.status
+        price.component,
+        price.event,
+        count,
+        price.cost_j,
+        count * price.cost_j,
+        price.what,
+        price.source,
+        price.status,
     )
 
 
@@ -240,20 +297,25 @@ def _shared(
     sram_w = cells / bank * costs.sram.leakage_mw(bank) * 1e-3
     sram_w *= 2 ** ((here.value - there.value) / halving.value)
     used = (here, logic, there, halving)
+    statuses: list[Status] = [constant.status for constant in used]
     for event, watts, what in (
         ("memory seconds", sram_w, f"a second of {cells / 2**20:.1f} MiB at {here.value:g} K"),
-        ("logic seconds", logic.value * area.logic_mm2, f"a second of {area.logic_mm2:.0f} mm2 of logic"),
+        (
+            "logic seconds",
+            logic.value * area.logic_mm2,
+            f"a second of {area.logic_mm2:.0f} mm2 of logic",
+        ),
     ):
         yield LearnEnergyRow(
             "leakage", event, seconds, watts, seconds * watts, what,
             " | ".join([costs.sram.source, *(constant.source for constant in used)]),
-            worst_status(*(constant.status for constant in used)),
+            worst_status(*statuses),
         )  # fmt: skip
     idle = learn.constant("dram_background_w")
     watts = idle.value * dram_gb_s(config)
     yield LearnEnergyRow(
-        "dram background", "seconds", seconds, watts, seconds * watts, f"a second of {dram_gb_s(config):.0f} GB/s of HBM2",
-        idle.source, worst_status(idle.status),
+        "dram background", "seconds", seconds, watts, seconds * watts,
+        f"a second of {dram_gb_s(config):.0f} GB/s of HBM2", idle.source, worst_status(idle.status),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .compiling import compile_nir as compile
     from .demonstration import demo
     from .emitting import verilog
-    from .learning import train
+    from .learning import compare, dry_run, train
     from .running import run
     from .showing import show
     from .synthesising import area, fpga
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 _PLACES = {
     "area": ("synthesising", "area"),
     "check": ("compiling", "check"),
+    "compare": ("learning", "compare"),
     "compile": ("compiling", "compile_nir"),
+    "dry_run": ("learning", "dry_run"),
     "demo": ("demonstration", "demo"),
     "fpga": ("synthesising", "fpga"),
     "load_config": ("chip.config", "load_config"),
@@ -46,8 +48,10 @@ _PLACES = {
 __all__ = [
     "area",
     "check",
+    "compare",
     "compile",
     "demo",
+    "dry_run",
     "fpga",
     "load_config",
     "load_program",

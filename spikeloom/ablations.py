@@ -16,10 +16,9 @@ from .chip.learn_program import LearnProgram, Queue
 from .chip.learn_timing import forward_cycles, update_cycles
 from .compiler.learn_tasks import learn_tasks
 from .reports.gpu_baseline import PUBLISHED, GpuResult, Variant, compare_with_gpu, gpu_step
-from .reports.learn_area import estimate_learn_area
+from .reports.learn_area import estimate_learn_area, load_learn_tables
 from .reports.learn_counts import StepCounts, adds_per_input, count_step
 from .reports.learn_energy import LearnEnergy, learn_energy, learn_prices
-from .reports.learn_area import load_learn_tables
 from .reports.result import write_whole
 from .sim.engines.estimate import Density, estimate_backward
 from .sim.engines.timeline import Timeline, run_timeline
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ablations", "GpuRow", "GroupRow", "LookupRow", "OverlapRow", "PricedStep", "SparsityRow", "ablation_tables",
-    "ablations", "against_gpu", "price_step", "save_ablation_plots",
+    "ablations", "against_gpu", "gpu_table", "price_step", "save_ablation_plots",
 ]  # fmt: skip
 
 GROUPS = range(1, 9)
@@ -188,7 +187,15 @@ def ablations(
     say("overlap of the engines")
     overlap = _overlap(network, recipe, chip, input_density, mask_density, seed)
     return Ablations(
-        network.name, chip.name, recipe, spike_density, lookup, groups, sparsity, overlap, _notes(chip)
+        network.name,
+        chip.name,
+        recipe,
+        spike_density,
+        lookup,
+        groups,
+        sparsity,
+        overlap,
+        _notes(chip),
     )
 
 
@@ -208,16 +215,18 @@ def against_gpu(
     splits = [count for count in micro_batches if count <= recipe.batch]
     steps = [
         price_step(
-            learn_tasks(chip, network, replace(recipe, micro_batches=count)), input_density, mask_density, seed=seed
+            learn_tasks(chip, network, replace(recipe, micro_batches=count)),
+            input_density,
+            mask_density,
+            seed=seed,
         )
         for count in splits
     ]
     step = min(steps, key=lambda item: item.counts.cycles)
     area = estimate_learn_area(chip).area_mm2
-    return tuple(
-        _gpu_row(network.name, " and ".join(sorted(norms)) or "none", step, area, gpu_step(network, recipe.batch, recipe.timesteps, v))
-        for v in variants
-    )  # fmt: skip
+    norm = " and ".join(sorted(norms)) or "none"
+    gpus = [gpu_step(network, recipe.batch, recipe.timesteps, variant) for variant in variants]
+    return tuple(_gpu_row(network.name, norm, step, area, gpu) for gpu in gpus)
 
 
 def _gpu_row(name: str, norm: str, step: PricedStep, area_mm2: float, gpu: GpuResult) -> GpuRow:
@@ -231,15 +240,17 @@ def _gpu_row(name: str, norm: str, step: PricedStep, area_mm2: float, gpu: GpuRe
         if holds
     ]  # fmt: skip
     return GpuRow(
-        name, norm, f"V100 {gpu.variant}", gpu.seconds * 1e3, gpu.power_w, seconds * 1e3, energy.power_w, result.speedup,
-        result.energy_gain, result.area_ratio, ", ".join(like) or "neither",
+        name, norm, f"V100 {gpu.variant}", gpu.seconds * 1e3, gpu.power_w, seconds * 1e3, energy.power_w,
+        result.speedup, result.energy_gain, result.area_ratio, ", ".join(like) or "neither",
     )  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
 
 
-def _lookup(network: LearnNetwork, recipe: Recipe, chip: ChipConfig, density: float) -> tuple[LookupRow, ...]:
+def _lookup(
+    network: LearnNetwork, recipe: Recipe, chip: ChipConfig, density: float
+) -> tuple[LookupRow, ...]:
     """Compare engines for the two passes with a binary operand; the first row is the chip's own."""
     own_area = _lookup_area(chip)
     plain = _regrouped(chip, 1)
@@ -250,7 +261,8 @@ def _lookup(network: LearnNetwork, recipe: Recipe, chip: ChipConfig, density: fl
     cycles, inputs, _ = _lookup_work(network, recipe, plain)
     tables = load_learn_tables(chip.node_nm)
     price = {
-        (p.component, p.event): p.cost_j for p in learn_prices(plain, tables, estimate_learn_area(plain, tables))
+        (p.component, p.event): p.cost_j
+        for p in learn_prices(plain, tables, estimate_learn_area(plain, tables))
     }["forward", "lookups"]
     spikes = inputs * density
     rows = [
@@ -258,7 +270,10 @@ def _lookup(network: LearnNetwork, recipe: Recipe, chip: ChipConfig, density: fl
         ("spike-gated adders, as many lanes", lanes, plain_area, cycles, spikes, spikes * price),
         ("spike-gated adders, as large", round(lanes * scale), own_area, cycles / scale, spikes, spikes * price),
         ("ideal skipping adders, as many lanes", lanes, plain_area, cycles * density, spikes, spikes * price),
-        ("ideal skipping adders, as large", round(lanes * scale), own_area, cycles * density / scale, spikes, spikes * price),
+        (
+            "ideal skipping adders, as large", round(lanes * scale), own_area, cycles * density / scale, spikes,
+            spikes * price,
+        ),
     ]  # fmt: skip
     return tuple(
         LookupRow(name, count, area, busy / chip.clock_hz * 1e3, busy / own_cycles, adds, joules)
@@ -275,7 +290,9 @@ def _lookup_area(chip: ChipConfig) -> float:
     return parts["forward"] + parts["update"]
 
 
-def _lookup_work(network: LearnNetwork, recipe: Recipe, chip: ChipConfig) -> tuple[float, float, float]:
+def _lookup_work(
+    network: LearnNetwork, recipe: Recipe, chip: ChipConfig
+) -> tuple[float, float, float]:
     """Return cycles of both passes one after the other, additions, and their energy in joules."""
     program = learn_tasks(chip, network, replace(recipe, micro_batches=1))
     cycles = 0
@@ -285,7 +302,9 @@ def _lookup_work(network: LearnNetwork, recipe: Recipe, chip: ChipConfig) -> tup
         cycles += update_cycles(chip.learn, network, stage, stage.out_shape[2], frames)
     counts = price_step(program, 1.0, 1.0)
     adds = sum(
-        counts.counts.total(name, event) for name in ("forward", "update") for event in ("lookups", "table_adds")
+        counts.counts.total(name, event)
+        for name in ("forward", "update")
+        for event in ("lookups", "table_adds")
     )
     energy = counts.energy.by_component
     return cycles, adds, energy["forward"] + energy["update"]
@@ -298,7 +317,9 @@ def _groups(chip: ChipConfig) -> tuple[GroupRow, ...]:
     for outputs in sorted({*SHARED_OUTPUTS, chip.learn.forward.outputs}):
         base: tuple[float, float] | None = None
         for group in GROUPS:
-            changed = chip.replace(forward={"group": group, "columns": max(1, outputs // interleave)})
+            changed = chip.replace(
+                forward={"group": group, "columns": max(1, outputs // interleave)}
+            )
             tables = load_learn_tables(chip.node_nm)
             area = estimate_learn_area(changed, tables)
             price = {(p.component, p.event): p.cost_j for p in learn_prices(changed, tables, area)}
@@ -310,9 +331,14 @@ def _groups(chip: ChipConfig) -> tuple[GroupRow, ...]:
             base = base or (delay, delay * energy)
             rows.append(
                 GroupRow(
-                    group, engine.outputs, adds_per_input(group, engine.outputs), each, energy, delay / base[0],
+                    group,
+                    engine.outputs,
+                    adds_per_input(group, engine.outputs),
+                    each,
+                    energy,
+                    delay / base[0],
                     delay * energy / base[1],
-                )  # fmt: skip
+                )
             )
     return tuple(rows)
 
@@ -325,16 +351,26 @@ def _sparsity(
     rows: list[SparsityRow] = []
     dense = 0
     dense_products = 0
-    for name, d, m in (("nothing", 1.0, 1.0), ("zero gradients", inputs, 1.0), ("both", inputs, masks)):
+    for name, d, m in (
+        ("nothing", 1.0, 1.0),
+        ("zero gradients", inputs, 1.0),
+        ("both", inputs, masks),
+    ):
         step = price_step(program, d, m, seed=seed)
         cycles, products = step.counts.busy["backward"], step.counts.total("backward", "products")
         dense, dense_products = dense or cycles, dense_products or products
         reached = products / (cycles * engine.rows * engine.lanes) if cycles else 0.0
         rows.append(
             SparsityRow(
-                name, _mean(d), _mean(m), cycles / chip.clock_hz * 1e3, dense / cycles if cycles else 1.0,
-                dense_products / products if products else 1.0, reached, step.counts.seconds * 1e3,
-            )  # fmt: skip
+                name,
+                _mean(d),
+                _mean(m),
+                cycles / chip.clock_hz * 1e3,
+                dense / cycles if cycles else 1.0,
+                dense_products / products if products else 1.0,
+                reached,
+                step.counts.seconds * 1e3,
+            )
         )
     return tuple(rows)
 
@@ -352,25 +388,49 @@ def _overlap(
     for count in (n for n in MICRO_BATCHES if n <= recipe.batch):
         program = learn_tasks(chip, network, replace(recipe, micro_batches=count))
         counts = price_step(program, inputs, masks, seed=seed).counts
-        names = [queue.name.lower() for queue in (Queue.FORWARD, Queue.BACKWARD, Queue.UPDATE, Queue.VECTOR)]
+        names = [
+            queue.name.lower()
+            for queue in (Queue.FORWARD, Queue.BACKWARD, Queue.UPDATE, Queue.VECTOR)
+        ]
         busiest = max(names, key=lambda name: counts.busy[name])
         most = counts.busy[busiest] / chip.clock_hz * 1e3
         if not serial:
             serial = counts.serial_cycles
-            rows.append(OverlapRow("engines one after the other", 1, serial / chip.clock_hz * 1e3, 1.0, busiest, most))
+            rows.append(
+                OverlapRow(
+                    "engines one after the other",
+                    1,
+                    serial / chip.clock_hz * 1e3,
+                    1.0,
+                    busiest,
+                    most,
+                )
+            )
         rows.append(
-            OverlapRow("overlapped by tokens", count, counts.seconds * 1e3, serial / counts.cycles, busiest, most)
+            OverlapRow(
+                "overlapped by tokens",
+                count,
+                counts.seconds * 1e3,
+                serial / counts.cycles,
+                busiest,
+                most,
+            )
         )
     return tuple(rows)
 
 
 def _notes(chip: ChipConfig) -> tuple[str, ...]:
+    rows = chip.learn.forward.rows
     return (
         "Sizes of the chip are ours; those of the published one are not known.",
-        "Gated adders add nothing where there is no spike, but take the cycle; ideal skipping adders take a cycle a spike, "
-        "have no imbalance, and their skipping logic costs no area: a bound, not a design.",
-        "Tables of groups: the clock is the same for all, so delay is 1 / g an input; area and energy are those of the "
-        f"forward engine with {chip.learn.forward.rows} rows.",
+        (
+            "Gated adders add nothing where there is no spike, but take the cycle; ideal skipping adders take a cycle "
+            "a spike, have no imbalance, and their skipping logic costs no area: a bound, not a design."
+        ),
+        (
+            "Tables of groups: the clock is the same for all, so delay is 1 / g an input; area and energy are those of "
+            f"the forward engine with {rows} rows."
+        ),
         "Gradients and masks are drawn independently; ideal is the number of products over all multipliers.",
         "One after the other: cycles of the four engines added up, without any waiting for memory.",
     )
@@ -383,7 +443,9 @@ def ablation_tables(result: Ablations) -> dict[str, tuple[tuple[str, ...], ...]]
     """Return the tables by title, the first row naming the columns."""
     densities = result.sparsity[-1]
     return {
-        f"lookup tables against adders, {result.network}, spikes {result.spike_density:.0%} dense": _table(result.lookup),
+        f"lookup tables against adders, {result.network}, spikes {result.spike_density:.0%} dense": _table(
+            result.lookup
+        ),
         "inputs of a table": _table(result.groups),
         (
             f"backward engine, gradients {densities.input_density:.0%} and masks {densities.mask_density:.0%} dense"
@@ -424,7 +486,9 @@ def _text(value: float | str) -> str:
 # --------------------------------------------------------------------------------------------------------------- plots
 
 
-def save_ablation_plots(result: Ablations, folder: str | Path, kind: str = "svg") -> tuple[Path, ...]:
+def save_ablation_plots(
+    result: Ablations, folder: str | Path, kind: str = "svg"
+) -> tuple[Path, ...]:
     """Draw each table into ``<folder>/<name>.<kind>``; returns the files. The same result gives the same files.
 
     Raises
@@ -441,7 +505,12 @@ def save_ablation_plots(result: Ablations, folder: str | Path, kind: str = "svg"
         "svg.hashsalt": "spikeloom", "svg.fonttype": "path", "text.parse_math": False, "font.size": 9,
         "axes.spines.top": False, "axes.spines.right": False,
     }  # fmt: skip
-    drawers = {"lookup": _draw_lookup, "groups": _draw_groups, "sparsity": _draw_sparsity, "overlap": _draw_overlap}
+    drawers = {
+        "lookup": _draw_lookup,
+        "groups": _draw_groups,
+        "sparsity": _draw_sparsity,
+        "overlap": _draw_overlap,
+    }
     paths: list[Path] = []
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name in _PLOTS:
@@ -479,7 +548,12 @@ def _draw_groups(axes: Axes, result: Ablations) -> None:
     for outputs in sorted({row.outputs for row in result.groups}):
         rows = [row for row in result.groups if row.outputs == outputs]
         at = [row.group for row in rows]
-        axes.plot(at, [row.adds_per_input for row in rows], marker="o", label=f"additions an input, R = {outputs:,}")
+        axes.plot(
+            at,
+            [row.adds_per_input for row in rows],
+            marker="o",
+            label=f"additions an input, R = {outputs:,}",
+        )
     own = [row for row in result.groups if row.outputs == result.groups[-1].outputs]
     axes.plot(
         [row.group for row in own], [row.area_delay_energy for row in own], marker="s", color="black", linestyle="--",
@@ -495,7 +569,9 @@ def _draw_groups(axes: Axes, result: Ablations) -> None:
 def _draw_sparsity(axes: Axes, result: Ablations) -> None:
     names = [f"skips {row.skips}\n{row.of_ideal:.0%} of the ideal" for row in result.sparsity]
     times = [row.backward_ms for row in result.sparsity]
-    _bars(axes, names, times, "ms a step in the backward engine", f"{result.network}: backward engine")
+    _bars(
+        axes, names, times, "ms a step in the backward engine", f"{result.network}: backward engine"
+    )
 
 
 def _draw_overlap(axes: Axes, result: Ablations) -> None:

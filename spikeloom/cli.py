@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .cli_hardware import area_command, fpga_command, verify_command, verilog_command
-from .cli_learn import train_command
+from .cli_learn import compare_command, train_command
 from .console import (
     BiasOption,
     ChipOption,
@@ -306,6 +306,7 @@ def demo_command(
 
 
 app.command("train")(train_command)
+app.command("compare")(compare_command)
 app.command("verilog")(verilog_command)
 app.command("verify")(verify_command)
 app.command("fpga")(fpga_command)

@@ -10,10 +10,12 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .ablations import Ablations, GpuRow, PricedStep, ablations, against_gpu, price_step
 from .chip.config import ChipConfig, load_config
 from .chip.learn_network import LearnNetwork, Norm, Parameters, Recipe, initial_parameters
 from .compiler.conventions import resolve
 from .compiler.learn_nir import Surrogate, import_learn_network, save_learn_network
+from .compiler.learn_tasks import learn_tasks
 from .compiler.nir_file import read_nir
 from .data import load_arrays
 from .errors import InputError
@@ -81,49 +83,14 @@ def load_task(
     InputError, NetworkError, LearnError, ConfigError
         Sentences: what is wrong, where, what to do.
     """
-    config = chip if isinstance(chip, ChipConfig) else load_config(chip)
-    if accumulators not in (None, config.learn.accumulators):
-        config = config.replace(learn={"accumulators": accumulators})
-    if norm is not None and norm not in NORMS:
-        raise InputError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
-    changes = {key: value for key, value in (recipe or {}).items() if value is not None}
-    notes: tuple[str, ...] = ()
-    if str(network) in LEARN_ZOO:
-        entry = LEARN_ZOO[str(network)]
-        stages = build_learn_network(entry.name, cast(Any, norm or "default"))
-        chosen = _recipe(entry.recipe, changes)
-        parameters = None
-        arrays = None if data is not None else _own_data(entry.dataset, "train")
-        tests = None if test is not None or data is not None else _own_data(entry.dataset, "test")
-    else:
-        if not Path(network).is_file():
-            raise InputError(
-                f"{str(network)!r} is neither a network of the learning zoo ({', '.join(LEARN_ZOO)}) nor a .nir file"
-            )
-        graph = read_nir(network)
-        read, assumed = resolve(
-            graph, convention, dt=dt, reset=reset, reset_timing=reset_timing, compare=compare
-        )
-        kind = _kind(norm or "none")
-        imported = import_learn_network(
-            graph,
-            read,
-            norm=None if kind is None else Norm(kind),
-            surrogate=Surrogate(),
-            name=Path(network).stem,
-        )
-        stages, notes = imported.network, (*assumed, *imported.notes)
-        leak = imported.readout_leak
-        chosen = (
-            Recipe()
-            if leak is None or leak == 0.0
-            else Recipe(readout="membrane", readout_leak=leak)
-        )
-        chosen = _recipe(chosen, changes)
-        parameters = imported.parameters if keep_weights else None
-        arrays = tests = None
+    config = _learning_chip(chip, accumulators)
+    found = _load_network(network, norm, recipe, convention, dt, reset, reset_timing, compare)
+    arrays = tests = None
     if data is not None:
         arrays = data if isinstance(data, dict) else load_arrays(data)
+    elif found.dataset is not None:
+        arrays = _own_data(found.dataset, "train")
+        tests = _own_data(found.dataset, "test") if arrays is not None else None
     if test is not None:
         tests = test if isinstance(test, dict) else load_arrays(test)
     if arrays is None:
@@ -135,20 +102,164 @@ def load_task(
             raise InputError(f"samples must be at least 1, not {samples}")
         arrays = {name: value[:samples] for name, value in arrays.items()}
     where = str(data) if isinstance(data, (str, Path)) else "the data"
-    prepared = prepare_data(arrays, stages.input.shape, chosen.timesteps, where=where)
-    tested = (
-        None
-        if tests is None
-        else prepare_data(tests, stages.input.shape, chosen.timesteps, where="the test data")
-    )
+    shape, timesteps = found.network.input.shape, found.recipe.timesteps
+    prepared = prepare_data(arrays, shape, timesteps, where=where)
+    tested = None if tests is None else prepare_data(tests, shape, timesteps, where="the test data")
     if tested is not None and tested.format != prepared.format:
         raise InputError(
             "the test data differs from the training data in the range or the kind of its numbers"
         )
-    final = LearnNetwork(prepared.format, stages.stages, stages.name)
-    return Task(
-        final, parameters or initial_parameters(final, seed), chosen, config, prepared, tested, notes
+    final = LearnNetwork(prepared.format, found.network.stages, found.network.name)
+    parameters = (
+        found.parameters if keep_weights and found.parameters else initial_parameters(final, seed)
+    )
+    return Task(final, parameters, found.recipe, config, prepared, tested, found.notes)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A network by name or file: what it is, its recipe, its own weights and data if it has any."""
+
+    network: LearnNetwork
+    recipe: Recipe
+    parameters: Parameters | None
+    dataset: str | None
+    notes: tuple[str, ...]
+
+
+def _learning_chip(chip: str | Path | ChipConfig, accumulators: str | None) -> ChipConfig:
+    config = chip if isinstance(chip, ChipConfig) else load_config(chip)
+    if accumulators in (None, config.learn.accumulators):
+        return config
+    return config.replace(learn={"accumulators": accumulators})
+
+
+def _load_network(
+    network: str | Path, norm: str | None, recipe: dict[str, Any] | None, convention: str, dt: float | None,
+    reset: str | None, reset_timing: str | None, compare: str | None,
+) -> _Found:  # fmt: skip
+    if norm is not None and norm not in NORMS:
+        raise InputError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+    changes = {key: value for key, value in (recipe or {}).items() if value is not None}
+    if str(network) in LEARN_ZOO:
+        entry = LEARN_ZOO[str(network)]
+        built = build_learn_network(entry.name, cast(Any, norm or "default"))
+        return _Found(built, _recipe(entry.recipe, changes), None, entry.dataset, ())
+    if not Path(network).is_file():
+        raise InputError(
+            f"{str(network)!r} is neither a network of the learning zoo ({', '.join(LEARN_ZOO)}) nor a .nir file"
+        )
+    graph = read_nir(network)
+    read, assumed = resolve(
+        graph, convention, dt=dt, reset=reset, reset_timing=reset_timing, compare=compare
+    )
+    kind = _kind(norm or "none")
+    imported = import_learn_network(
+        graph,
+        read,
+        norm=None if kind is None else Norm(kind),
+        surrogate=Surrogate(),
+        name=Path(network).stem,
+    )
+    leak = imported.readout_leak
+    default = (
+        Recipe() if leak is None or leak == 0.0 else Recipe(readout="membrane", readout_leak=leak)
+    )
+    return _Found(
+        imported.network,
+        _recipe(default, changes),
+        imported.parameters,
+        None,
+        (*assumed, *imported.notes),
+    )
+
+
+def dry_run(
+    network: str | Path,
+    *,
+    chip: str | Path | ChipConfig = "h2learn",
+    norm: str | None = None,
+    accumulators: str | None = None,
+    gradient_density: float | None = None,
+    mask_density: float = 0.34,
+    convention: str = "auto",
+    dt: float | None = None,
+    reset: str | None = None,
+    reset_timing: str | None = None,
+    compare: str | None = None,
+    recipe: dict[str, Any] | None = None,
+    seed: int = 0,
+) -> PricedStep:
+    """Price one training step that is not run: cycles, events, energy; for networks too large to train here.
+
+    Parameters
+    ----------
+    gradient_density
+        Share of nonzero gradients; .4 by default, and 1 where norms take the batch's statistics, which make them
+        dense. Measured on a network of this kind: docs/learn_reports.md.
+    mask_density
+        Share of neurons inside the surrogate's window.
+    seed
+        Of the random gradients and masks that stand for real ones.
+
+    Raises
+    ------
+    InputError, NetworkError, LearnError, ConfigError, CostError
+        Sentences: what is wrong, where, what to do.
+    """
+    config = _learning_chip(chip, accumulators)
+    found = _load_network(network, norm, recipe, convention, dt, reset, reset_timing, compare)
+    program = learn_tasks(config, found.network, found.recipe)
+    return price_step(program, _densities(found.network, gradient_density), mask_density, seed=seed)
+
+
+def _densities(network: LearnNetwork, given: float | None) -> list[float]:
+    """Return a density of gradients for each stage: as given, or what such networks show."""
+    if given is not None:
+        return [given] * len(network.stages)
+    return [1.0 if s.norm is not None and s.norm.kind == "batch" else 0.4 for s in network.stages]
+
+
+def compare(
+    network: str | Path,
+    *,
+    chip: str | Path | ChipConfig = "h2learn",
+    norm: str | None = None,
+    recipe: dict[str, Any] | None = None,
+    spike_density: float = 0.4,
+    gradient_density: float | None = None,
+    mask_density: float = 0.34,
+    convention: str = "nir",
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Ablations, tuple[GpuRow, ...]]:
+    """Work out what tables, sparsity and overlap contribute to a step, and set the step beside a modelled V100.
+
+    The options are those of `dry_run`; ``spike_density`` is the share of neurons that fire.
+
+    Raises
+    ------
+    InputError, NetworkError, LearnError, ConfigError, CostError
+        Sentences: what is wrong, where, what to do.
+    """
+    config = _learning_chip(chip, None)
+    found = _load_network(network, norm, recipe, convention, None, None, None, None)
+    densities = _densities(found.network, gradient_density)
+    result = ablations(
+        found.network, found.recipe, config, spike_density=spike_density, input_density=densities, mask_density=mask_density,
+        seed=seed, progress=progress,
     )  # fmt: skip
+    if progress is not None:
+        progress("beside a GPU")
+    against = against_gpu(
+        found.network,
+        found.recipe,
+        config,
+        input_density=densities,
+        mask_density=mask_density,
+        seed=seed,
+    )
+    return result, against
 
 
 def _own_data(dataset: str, split: str) -> dict[str, NDArray[Any]] | None:
@@ -235,4 +346,4 @@ def save(training: Training, path: str | Path) -> None:
     save_learn_network(training.network, training.parameters, path, leak)
 
 
-__all__ = ["NORMS", "Task", "load_task", "save", "train"]
+__all__ = ["NORMS", "Task", "compare", "dry_run", "load_task", "save", "train"]

@@ -34,6 +34,10 @@ from .chip.learn_program import LearnProgram
 from .compiler.learn_tasks import learn_tasks
 from .data import load_arrays
 from .errors import InputError, StoppedError
+from .reports.costs import CostError
+from .reports.learn_area import estimate_learn_area, load_learn_tables
+from .reports.learn_counts import count_step
+from .reports.learn_energy import learn_energy
 from .sim.engines.training import StepResult, TrainingMachine
 
 Ints = NDArray[np.int64]
@@ -76,7 +80,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the data: mean loss and accuracy on the way, test accuracy at its end, simulated and real time."""
+    """One pass over the data: mean loss and accuracy on the way, test accuracy at its end, simulated time and energy.
+
+    ``energy_j`` is None on a chip for whose technology there is no cost table.
+    """
 
     epoch: int
     loss: float
@@ -86,6 +93,7 @@ class Epoch:
     skipped_steps: int
     cycles: int
     simulated_s: float
+    energy_j: float | None
     wall_s: float
     spike_rate: dict[str, float]
     mask_density: dict[str, float]
@@ -124,6 +132,7 @@ class Progress:
     loss: float
     accuracy: float
     simulated_s: float
+    energy_j: float | None
 
 
 def prepare_data(
@@ -263,6 +272,7 @@ def train_network(
     machine = TrainingMachine(programs[recipe.batch], parameters, threads=threads)
     run = Training(network, parameters, recipe, config)
     state = _State(loss_scale=recipe.loss_scale)
+    prices = _Prices(config)
     key = _fingerprint(network, recipe, config, options, data, test)
     if resume:
         if checkpoint is None:
@@ -281,12 +291,12 @@ def train_network(
                     learning_rate=rates.at(epoch, step),
                 )  # fmt: skip
                 _check_divergence(result, machine.loss_scale, epoch, step)
-                state.add(result, len(chosen))
+                state.add(result, len(chosen), prices.of(programs[len(chosen)], result))
                 if progress is not None:
                     progress(
                         Progress(
                             epoch, options.epochs, step + 1, rates.steps, state.loss / state.samples,
-                            state.correct / state.samples, state.cycles / config.clock_hz,
+                            state.correct / state.samples, state.cycles / config.clock_hz, state.energy_j,
                         )
                     )  # fmt: skip
                 if interrupted.is_set() and (epoch, step + 1) != (options.epochs, rates.steps):
@@ -334,16 +344,20 @@ class _State:
     correct: int = 0
     loss: float = 0.0
     cycles: int = 0
+    energy_j: float | None = 0.0
     skipped: int = 0
     wall_s: float = 0.0
     densities: list[list[float]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, result: StepResult, samples: int) -> None:
+    def add(self, result: StepResult, samples: int, energy_j: float | None) -> None:
         self.samples += samples
         self.correct += result.correct
         self.loss += result.loss * samples
         self.cycles += result.cycles
+        self.energy_j = (
+            None if self.energy_j is None or energy_j is None else self.energy_j + energy_j
+        )
         self.skipped += result.skipped is not None
         found = (result.spike_rate, result.mask_density, result.gradient_density)
         before = self.densities or [[0.0] * len(row) for row in found]
@@ -371,7 +385,8 @@ class _State:
         )
         return Epoch(
             epoch=epoch, loss=self.loss / self.samples, accuracy=self.correct / self.samples, test_accuracy=test, steps=steps,
-            skipped_steps=self.skipped, cycles=self.cycles, simulated_s=self.cycles / clock_hz, wall_s=wall_s,
+            skipped_steps=self.skipped, cycles=self.cycles, simulated_s=self.cycles / clock_hz,
+            energy_j=self.energy_j, wall_s=wall_s,
             spike_rate=rates, mask_density=masks, gradient_density=gradients,
         )  # fmt: skip
 
@@ -402,6 +417,26 @@ class _Schedule:
                 * (1.0 + math.cos(math.pi * (epoch * self.steps + step) / self._total))
             )
         return self._rate * 0.1 ** sum(epoch >= drop for drop in self._drops)
+
+
+class _Prices:
+    """Energy of steps on one chip."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        self._config = config
+        try:
+            self._tables = load_learn_tables(config.node_nm)
+        except CostError:
+            self._tables = None
+            return
+        self._area = estimate_learn_area(config, self._tables)
+
+    def of(self, program: LearnProgram, result: StepResult) -> float | None:
+        """Return the joules of a step, None without a cost table."""
+        if self._tables is None:
+            return None
+        counts = count_step(program, result.backward, result.timeline)
+        return learn_energy(self._config, counts, self._tables, self._area).total
 
 
 def _check_divergence(result: StepResult, loss_scale: float, epoch: int, step: int) -> None:
@@ -442,7 +477,9 @@ def _stopped(
 ) -> StoppedError:
     where = f"epoch {state.epoch}, step {state.step}"
     if checkpoint is None:
-        return StoppedError(f"stopped in {where}; nothing was kept, since no --checkpoint was given")
+        return StoppedError(
+            f"stopped in {where}; nothing was kept, since no --checkpoint was given"
+        )
     _save_checkpoint(Path(checkpoint), state, key, parameters)
     return StoppedError(f"stopped in {where}; go on with --resume --checkpoint {checkpoint}")
 

@@ -29,7 +29,9 @@ def pairs(form: FloatFormat, count: int, seed: int) -> list[tuple[int, int]]:
     drawn = rng.integers(0, 1 << form.bits, (count, 2), dtype=np.uint64)
     # Of similar exponents, so that bits cancel and sticky bits matter.
     near = drawn.copy()
-    near[:, 1] = (near[:, 0] + rng.integers(0, 3 << form.mantissa_bits, count).astype(np.uint64)) % (1 << form.bits)
+    near[:, 1] = (
+        near[:, 0] + rng.integers(0, 3 << form.mantissa_bits, count).astype(np.uint64)
+    ) % (1 << form.bits)
     mixed = [*itertools.product(edge, edge), *drawn.tolist(), *near.tolist()]
     return [(int(a), int(b)) for a, b in mixed]
 
@@ -169,7 +171,8 @@ def test_bf16_arithmetic_is_that_of_float64_rounded(operation):
     drawn = [(a, b) for a, b in pairs(BF16, 2000, 3) if not {a, b} & {BF16.nan}]
     drawn = [p for p in drawn if all(w & 0x7FFF < BF16.infinity for w in p)]
     a, b = (
-        (np.array(c, np.uint32) << 16).view(np.float32).astype(np.float64) for c in zip(*drawn, strict=True)
+        (np.array(c, np.uint32) << 16).view(np.float32).astype(np.float64)
+        for c in zip(*drawn, strict=True)
     )
     exact = a + b if operation == "add" else a * b
     expected = nearest(exact, 7, 127, BF16.largest).astype(np.float32).view(np.uint32) >> 16
@@ -211,7 +214,11 @@ def test_rounding_twice_is_rounding_once_for_operands_of_one_format(form, operat
         twice = form.encode(FP32.decode(getattr(FP32, operation)(x, y)))
         once = getattr(form, operation)(a, b)
         # Not so for products of two bf16 that are subnormal in 32 bits already, below 2**-126.
-        if operation == "multiply" and form is BF16 and abs(form.decode(a) * form.decode(b)) < 2.0**-126:
+        if (
+            operation == "multiply"
+            and form is BF16
+            and abs(form.decode(a) * form.decode(b)) < 2.0**-126
+        ):
             continue
         assert twice == once, (a, b)
         checked += 1

@@ -23,7 +23,9 @@ def test_presets_are_chips_that_learn(preset):
 
 
 def test_a_many_core_does_not_learn():
-    with pytest.raises(ConfigError, match="has no learning engines; choose a chip that has, such as h2learn"):
+    with pytest.raises(
+        ConfigError, match="has no learning engines; choose a chip that has, such as h2learn"
+    ):
         _ = load_config("tiny").learn
 
 

@@ -41,7 +41,12 @@ def test_taps_are_those_of_the_kernel(case: Case):
         forward, backward = stage.forward_taps, stage.backward_taps
         table = geometry(stage)
         assert forward.tolist() == [[-1 if q is None else q for q in line] for line in table]
-        under = {(q, tap): p for p, line in enumerate(table) for tap, q in enumerate(line) if q is not None}
+        under = {
+            (q, tap): p
+            for p, line in enumerate(table)
+            for tap, q in enumerate(line)
+            if q is not None
+        }
         assert backward.shape == (stage.in_positions, stage.taps)
         for (q, tap), p in np.ndenumerate(backward):
             assert under.get((q, tap), -1) == p
@@ -55,11 +60,19 @@ def test_planes_and_scales():
     pool = Stage("pool", (2, 2, 2), (2, 2, 2), (2,), pool=2, neuron=Neuron())
     both = Stage("both", (1, 1, 8), (1, 1, 3), (1, 2), pool=2)
     signed = replace(IMAGE, signed=True, scale=0.125)
-    found = network(HIDDEN, replace(HIDDEN, name="again", sources=(0,)), two, pool, both, image=signed)
+    found = network(
+        HIDDEN, replace(HIDDEN, name="again", sources=(0,)), two, pool, both, image=signed
+    )
     assert [found.planes(stage) for stage in found.stages] == [4, 1, 2, 3, 4]
     assert [found.input_scale(stage) for stage in found.stages] == [0.125, 1.0, 1.0, 0.25, 0.25]
     assert [found.is_signed(stage) for stage in found.stages] == [True, False, False, False, False]
-    assert [found.is_constant(stage) for stage in found.stages] == [True, False, False, False, False]
+    assert [found.is_constant(stage) for stage in found.stages] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert found.consumers(0) == ((1, "input"), (2, "input"))
     assert found.consumers(1) == ((2, "input"), (4, "input"))
     assert found.classes == 3
@@ -74,7 +87,15 @@ def test_shortcuts_are_consumers():
 def test_parameters_mirror_the_network():
     stages = (
         replace(HIDDEN, bias=True),
-        replace(HIDDEN, name="normed", sources=(0,), groups=2, kernel=(3, 3), padding=(1, 1), norm=Norm()),
+        replace(
+            HIDDEN,
+            name="normed",
+            sources=(0,),
+            groups=2,
+            kernel=(3, 3),
+            padding=(1, 1),
+            norm=Norm(),
+        ),
         replace(READOUT, sources=(1,)),
     )
     parameters = initial_parameters(network(*stages), 5)

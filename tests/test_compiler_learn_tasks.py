@@ -53,7 +53,9 @@ class Task:
 
     def meets(self, frames: range, channels: range | None = None) -> bool:
         """Whether frames and channels overlap."""
-        return overlap(self.frames, frames) and (channels is None or overlap(self.channels, channels))
+        return overlap(self.frames, frames) and (
+            channels is None or overlap(self.channels, channels)
+        )
 
 
 def overlap(a: range, b: range) -> bool:
@@ -89,7 +91,9 @@ def ended_before(program: LearnProgram, tasks: list[Task]) -> list[np.ndarray]:
         before = last.get(task.queue)
         if before is not None:
             counts = known[before.index].copy()
-            if task.queue in ENGINES:  # transfers start in order, and may overlap in their latencies
+            if (
+                task.queue in ENGINES
+            ):  # transfers start in order, and may overlap in their latencies
                 counts[task.queue] = before.number
         for queue, needed in enumerate(program.waits[task.index].tolist()):
             if needed:
@@ -140,7 +144,9 @@ class Checker:
             if check is not None:
                 check(task)
 
-    def states(self, task: Task, stage: int, frames: range, channels: range | None = None) -> list[Task]:
+    def states(
+        self, task: Task, stage: int, frames: range, channels: range | None = None
+    ) -> list[Task]:
         """Stores of a stage's membranes and spikes, or of its sums."""
         found = [
             t for t in self.of(Queue.STORE_VECTOR, task.part, stage) if t.stores in STATE and t.meets(frames, channels)
@@ -151,16 +157,24 @@ class Checker:
     def final_gradients(self, task: Task, stage: int, frames: range) -> list[Task]:
         """Stores of the gradients that the backward and update engines read."""
         if stage == len(self.network.stages) - 1:
-            return self.states(task, stage, self.samples(frames) if self.steps_of(stage) > 1 else range(10**9))
+            return self.states(
+                task, stage, self.samples(frames) if self.steps_of(stage) > 1 else range(10**9)
+            )
         norm = self.network.stages[stage].norm
         last = Operation.NEURON_GRADIENTS
         if norm is not None and norm.kind == "batch":
             last = Operation.NORM_GRADIENTS
-        if self.steps_of(stage) == 1 and self.steps > 1 or self.network.is_constant(self.network.stages[stage]):
+        if (
+            (self.steps_of(stage) == 1
+            and self.steps > 1)
+            or self.network.is_constant(self.network.stages[stage])
+        ):
             last = Operation.TIME_SUMS
             frames = range(frames.start * self.steps, frames.stop * self.steps)
         found = [
-            t for t in self.of(Queue.STORE_VECTOR, task.part, stage) if t.stores == last and t.meets(frames)
+            t
+            for t in self.of(Queue.STORE_VECTOR, task.part, stage)
+            if t.stores == last and t.meets(frames)
         ]
         assert found, f"nothing stores the gradients that {task} reads"
         return found
@@ -174,7 +188,11 @@ class Checker:
 
     def forward(self, task: Task) -> None:
         loads = self.of(Queue.LOAD_FORWARD, task.part, task.stage)
-        mine = [t for t in loads if t.channels == task.channels and (t.frames == task.frames or not len(t.frames))]
+        mine = [
+            t
+            for t in loads
+            if t.channels == task.channels and (t.frames == task.frames or not len(t.frames))
+        ]
         assert len(mine) == 2
         self.needs("forward loads", task, mine)
 
@@ -204,16 +222,24 @@ class Checker:
                 assert raw
                 self.needs("norm input", task, raw)
             if stage.shortcut is not None:
-                self.needs("shortcut", task, self.states(task, stage.shortcut, task.frames, task.channels))
+                self.needs(
+                    "shortcut", task, self.states(task, stage.shortcut, task.frames, task.channels)
+                )
         elif task.operation == Operation.NORM_FINISH:
             of = (Operation.NORM_SUMS, Operation.NEURON_GRADIENTS)
-            made = [t for t in vectors if t.operation in of and t.index < task.index and overlap(t.channels, task.channels)]
+            made = [
+                t
+                for t in vectors
+                if t.operation in of and t.index < task.index and overlap(t.channels, task.channels)
+            ]
             assert made
             self.needs("sums of statistics", task, made)
         elif task.operation == Operation.NEURON_GRADIENTS:
             self.neuron_gradients(task)
         elif task.operation in GRADIENTS:
-            before = [t for t in vectors if t.operation == Operation.NORM_FINISH and t.index < task.index]
+            before = [
+                t for t in vectors if t.operation == Operation.NORM_FINISH and t.index < task.index
+            ]
             if stage.norm is not None and stage.norm.kind == "batch":
                 assert len(before) >= 2  # of the forward pass, and of this one
                 self.needs("gradient statistics", task, before)
@@ -238,7 +264,9 @@ class Checker:
         for user, port in self.network.consumers(task.stage):
             if port == "input":
                 made = [
-                    t for t in self.of(Queue.STORE_BACKWARD, task.part, user) if t.meets(task.frames)
+                    t
+                    for t in self.of(Queue.STORE_BACKWARD, task.part, user)
+                    if t.meets(task.frames)
                 ]
                 channels = self.network.stages[user].in_shape[2]
                 assert {c for t in made for c in t.channels} == set(range(channels))
@@ -259,13 +287,21 @@ class Checker:
 
     def backward(self, task: Task) -> None:
         loads = self.of(Queue.LOAD_BACKWARD, task.part, task.stage)
-        mine = [t for t in loads if t.channels == task.channels and (t.frames == task.frames or not len(t.frames))]
+        mine = [
+            t
+            for t in loads
+            if t.channels == task.channels and (t.frames == task.frames or not len(t.frames))
+        ]
         assert len(mine) == 2
         self.needs("backward loads", task, mine)
 
     def store_backward(self, task: Task) -> None:
         made = self.of(Queue.BACKWARD, task.part, task.stage)
-        self.needs("backward stores", task, [t for t in made if (t.frames, t.channels) == (task.frames, task.channels)])
+        self.needs(
+            "backward stores",
+            task,
+            [t for t in made if (t.frames, t.channels) == (task.frames, task.channels)],
+        )
 
     def load_update(self, task: Task) -> None:
         if len(task.frames) == 0:
@@ -284,14 +320,20 @@ class Checker:
         self.needs("gradients", task, self.final_gradients(task, task.stage, task.frames))
         for source in self.network.stages[task.stage].sources:
             if source != INPUT:
-                self.needs("update inputs", task, self.states(task, source, self.samples(task.frames)))
+                self.needs(
+                    "update inputs", task, self.states(task, source, self.samples(task.frames))
+                )
         if task.part:
             partial = [t for t in loads if not len(t.frames) and overlap(t.channels, task.channels)]
             assert partial
             self.needs("partial sums", task, partial)
 
     def store_update(self, task: Task) -> None:
-        made = [t for t in self.of(Queue.UPDATE, task.part, task.stage) if overlap(t.channels, task.channels)]
+        made = [
+            t
+            for t in self.of(Queue.UPDATE, task.part, task.stage)
+            if overlap(t.channels, task.channels)
+        ]
         assert made
         self.needs("update stores", task, made)
 
@@ -314,13 +356,19 @@ def check_coverage(program: LearnProgram, tasks: list[Task]) -> None:
             if i < len(network.stages) - 1:
                 expected[Operation.NEURON_GRADIENTS] = (samples * steps, stage.out_shape[2])
                 has_norm = stage.norm is not None
-                expected[Operation.NORM_NEURONS if has_norm else Operation.NEURONS] = (samples * steps, stage.out_shape[2])
+                expected[Operation.NORM_NEURONS if has_norm else Operation.NEURONS] = (
+                    samples * steps,
+                    stage.out_shape[2],
+                )
             else:
                 expected[Operation.READOUT] = (samples * steps, stage.out_shape[2])
             for operation, shape in expected.items():
                 seen = np.zeros(shape, int)
                 for task in done[part, i, operation]:
-                    seen[task.frames.start : task.frames.stop, task.channels.start : task.channels.stop] += 1
+                    seen[
+                        task.frames.start : task.frames.stop,
+                        task.channels.start : task.channels.stop,
+                    ] += 1
                 assert np.all(seen == 1), (part, i, operation)
     for i, stage in enumerate(network.stages):
         optimised = done[len(program.parts) - 1, i, Operation.OPTIMISE]
@@ -350,17 +398,29 @@ def check_buffers(program: LearnProgram, tasks: list[Task]) -> None:
         Queue.LOAD_VECTOR: sizes.vector_inputs, Queue.STORE_BACKWARD: sizes.backward_results,
         Queue.STORE_UPDATE: sizes.update_results, Queue.STORE_VECTOR: sizes.vector_results,
     }  # fmt: skip
-    operand, total = program.config.learn.operand_format.bytes, program.config.learn.accumulator_format.bytes
+    operand, total = (
+        program.config.learn.operand_format.bytes,
+        program.config.learn.accumulator_format.bytes,
+    )
     known = ended_before(program, tasks)
     for task in tasks:
         stage = program.network.stages[task.stage]
         if task.queue in limits:
             assert task.size <= limits[task.queue], task
-            is_used = program.network.consumers(task.stage) or task.stage == len(program.network.stages) - 1
+            is_used = (
+                program.network.consumers(task.stage)
+                or task.stage == len(program.network.stages) - 1
+            )
             assert task.size > 0 or not is_used, task
         if task.queue == Queue.FORWARD:
-            assert len(task.frames) * stage.out_positions * len(task.channels) * total <= sizes.forward_results
-            assert stage.taps * stage.in_channels * len(task.channels) * operand <= sizes.forward_weights
+            assert (
+                len(task.frames) * stage.out_positions * len(task.channels) * total
+                <= sizes.forward_results
+            )
+            assert (
+                stage.taps * stage.in_channels * len(task.channels) * operand
+                <= sizes.forward_weights
+            )
     # (who fills, who uses): uses of half k - 2 have ended when k is filled.
     halves = {
         "forward_results": (Queue.FORWARD, lambda t: t.queue == Queue.VECTOR and t.operation in (Operation.NORM_SUMS, *STATE)),
@@ -378,13 +438,20 @@ def check_buffers(program: LearnProgram, tasks: list[Task]) -> None:
             elif uses(task) and latest >= 0:
                 # Of a norm of batch statistics the second visit reads what was stored.
                 norm = program.network.stages[task.stage].norm
-                if name == "forward_results" and task.operation in STATE and norm is not None and norm.kind == "batch":
+                if (
+                    name == "forward_results"
+                    and task.operation in STATE
+                    and norm is not None
+                    and norm.kind == "batch"
+                ):
                     continue
                 users[latest].append(task)
         assert not filled or users
         for n, task in enumerate(filled[2:], start=2):
             for user in users[n - 2]:
-                assert known[task.index][user.queue] >= user.number, f"{name}: {task} may overwrite what {user} reads"
+                assert known[task.index][user.queue] >= user.number, (
+                    f"{name}: {task} may overwrite what {user} reads"
+                )
 
 
 def check_all(program: LearnProgram) -> dict[str, int]:
@@ -404,7 +471,9 @@ def test_tasks_of_any_network():
     @given(cases())
     def run(case: Case) -> None:
         for batch in {case.recipe.batch, case.last_batch}:
-            for name, count in check_all(learn_tasks(case.chip, case.network, case.recipe, batch)).items():
+            for name, count in check_all(
+                learn_tasks(case.chip, case.network, case.recipe, batch)
+            ).items():
                 checked[name] += count
 
     run()
@@ -454,7 +523,9 @@ def test_layers_that_are_cut(buffers, norm):
 def test_the_readout_waits_for_a_sample_to_be_whole(steps):
     """The loss of a sample is known at its last timestep, however small the pieces of the readout are."""
     network = deep_network(None)
-    program = learn_tasks(small_chip(vector_results=64, forward_inputs=64), network, Recipe(timesteps=steps, batch=2))
+    program = learn_tasks(
+        small_chip(vector_results=64, forward_inputs=64), network, Recipe(timesteps=steps, batch=2)
+    )
     readouts = [t for t in tasks_of(program) if t.operation == Operation.READOUT]
     assert len(readouts) > 0
     check_all(program)
@@ -470,7 +541,10 @@ def test_pieces_of_the_update_are_whole_groups(group, inputs):
     chip = learn_chip(update={"group": group}, buffers={"update_inputs": inputs})
     recipe = Recipe(timesteps=9, batch=3)
     if inputs < 24 * group:
-        with pytest.raises(LearnError, match=f"layer readout: {group} timesteps at a time do not fit update_gradients"):
+        with pytest.raises(
+            LearnError,
+            match=f"layer readout: {group} timesteps at a time do not fit update_gradients",
+        ):
             learn_tasks(chip, network, recipe)
         return
     program = learn_tasks(chip, network, recipe)
@@ -482,7 +556,9 @@ def test_pieces_of_the_update_are_whole_groups(group, inputs):
 
 def test_presets_take_small_networks():
     for preset in ("h2learn", "h2learn_small"):
-        assert check_all(learn_tasks(load_config(preset), deep_network("batch"), Recipe(timesteps=2, batch=2)))
+        assert check_all(
+            learn_tasks(load_config(preset), deep_network("batch"), Recipe(timesteps=2, batch=2))
+        )
 
 
 @pytest.mark.parametrize(

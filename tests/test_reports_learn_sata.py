@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.sata import sata_counts, sata_energy
 
 from spikeloom.chip.learn_network import INPUT, InputFormat, LearnNetwork, Neuron, Stage
+
+from .support.sata import sata_counts, sata_energy
 
 
 def vgg5():

@@ -80,7 +80,12 @@ def test_backward_engine_step_by_step(data):
     inputs = rng.random((frames, stage.out_positions, stage.out_shape[2])) < rng.random()
     masks = rng.random((frames, stage.in_positions, stage.in_shape[2])) < rng.random()
     golden = backward_task(
-        config.backward, config.adder_stages, config.multiplier_stages, stage, list(inputs), list(masks)
+        config.backward,
+        config.adder_stages,
+        config.multiplier_stages,
+        stage,
+        list(inputs),
+        list(masks),
     )
     assert run_engine(config, stage, inputs, masks) == golden
     # Every product of a nonzero gradient with a wanted output under one of its taps, once.
@@ -130,7 +135,9 @@ def test_backward_engine_never_beats_the_ideal_and_reaches_most_of_it():
         assert cycles > before
         before = cycles
     assert before == 1.0
-    assert random_work(0.4, 1.0)[0] < random_work(0.5, 1.0)[0] < random_work(0.5, 1.0)[0] + 1e-9 <= 0.6
+    assert (
+        random_work(0.4, 1.0)[0] < random_work(0.5, 1.0)[0] < random_work(0.5, 1.0)[0] + 1e-9 <= 0.6
+    )
     assert random_work(1.0, 0.4)[0] < random_work(1.0, 0.6)[0]
 
 
@@ -170,7 +177,9 @@ def graphs(draw: st.DrawFn) -> LearnProgram:
     tasks, waits = [], []
     for queue in queues.tolist():
         # Tokens of tasks that stand before; most of recent ones.
-        needs = np.maximum(before - rng.integers(0, 4, len(Queue)), 0) * (rng.random(len(Queue)) < 0.3)
+        needs = np.maximum(before - rng.integers(0, 4, len(Queue)), 0) * (
+            rng.random(len(Queue)) < 0.3
+        )
         tasks.append((queue, int(rng.integers(0, 40))))
         waits.append(needs.tolist())
         before[queue] += 1
@@ -190,7 +199,9 @@ def test_queues_event_by_event(program):
     busy = [-(-size // dram.bytes_per_cycle) for size in sizes]
     queues = program.column("queue").tolist()
     assert timeline.busy.tolist() == busy
-    start, end = golden_timeline(queues, program.waits.tolist(), busy, dram.latency_cycles, DISPATCH_CYCLES)
+    start, end = golden_timeline(
+        queues, program.waits.tolist(), busy, dram.latency_cycles, DISPATCH_CYCLES
+    )
     assert timeline.start.tolist() == start
     assert timeline.end.tolist() == end
     check_stalls(program, timeline)
@@ -214,7 +225,9 @@ def check_stalls(program: LearnProgram, timeline: Any) -> None:
                     of_queue = [i for i, q in enumerate(queues) if q == queue]
                     blamed.append((int(timeline.end[of_queue[needed - 1]]), -queue))
             latest, cause = max(blamed)
-            assert latest == int(timeline.start[task]) - DISPATCH_CYCLES  # it started when the token came
+            assert (
+                latest == int(timeline.start[task]) - DISPATCH_CYCLES
+            )  # it started when the token came
             expected[engine, -cause] += idle
     assert np.array_equal(timeline.stalls, expected)
 
@@ -244,7 +257,11 @@ def test_queues_by_hand():
         learn_chip(dram={"bytes_per_cycle": 1, "latency_cycles": 5}),
     )  # fmt: skip
     timeline = run_timeline(program, np.zeros(0, np.int64))
-    assert timeline.start.tolist() == [2, 19, 14]  # the channel is free at 12, the first load has ended at 17
+    assert timeline.start.tolist() == [
+        2,
+        19,
+        14,
+    ]  # the channel is free at 12, the first load has ended at 17
     assert timeline.end.tolist() == [17, 26, 22]
     assert timeline.cycles == 26
     assert timeline.stalls[Queue.FORWARD, Queue.LOAD_FORWARD] == timeline.stalls.sum() == 17
@@ -258,7 +275,9 @@ def test_queues_by_hand():
     rows=st.integers(1, 9), columns=st.integers(1, 40), groups=st.integers(1, 7), planes=st.integers(1, 3),
     engine_rows=st.integers(1, 4), engine_columns=st.integers(1, 4), interleave=st.integers(3, 5),
 )  # fmt: skip
-def test_lookup_cycles_count_tiles(rows, columns, groups, planes, engine_rows, engine_columns, interleave):
+def test_lookup_cycles_count_tiles(
+    rows, columns, groups, planes, engine_rows, engine_columns, interleave
+):
     sizes = {"rows": engine_rows, "columns": engine_columns, "interleave": interleave}
     config = learn_chip(forward=sizes, adder_stages=3).learn
     total = 0
@@ -272,7 +291,16 @@ def test_lookup_cycles_count_tiles(rows, columns, groups, planes, engine_rows, e
 
 
 def test_forward_and_update_count_their_groups():
-    stage = Stage("conv", (5, 5, 6), (5, 5, 10), (INPUT,), kernel=(3, 3), padding=(1, 1), groups=2, neuron=Neuron())
+    stage = Stage(
+        "conv",
+        (5, 5, 6),
+        (5, 5, 10),
+        (INPUT,),
+        kernel=(3, 3),
+        padding=(1, 1),
+        groups=2,
+        neuron=Neuron(),
+    )
     network = LearnNetwork(
         InputFormat((5, 5, 6), bits=3), (stage, Stage("readout", (1, 1, 250), (1, 1, 2), (0,)))
     )
@@ -292,12 +320,16 @@ def test_vector_cycles_count_elements(samples, timesteps, elements, width):
     config = learn_chip(vector={"width": width}).learn
     at_once = sum(1 for _ in range(0, samples * timesteps * elements, width))
     assert (
-        vector_cycles(config, Operation.NORM_SUMS, samples, timesteps, elements) == at_once + VECTOR_STAGES
+        vector_cycles(config, Operation.NORM_SUMS, samples, timesteps, elements)
+        == at_once + VECTOR_STAGES
     )
     now = 0
     for _ in range(timesteps):  # the next timestep needs what leaves the pipeline
         now += max(sum(1 for _ in range(0, samples * elements, width)), VECTOR_STAGES)
-    assert vector_cycles(config, Operation.NEURONS, samples, timesteps, elements) == now + VECTOR_STAGES
+    assert (
+        vector_cycles(config, Operation.NEURONS, samples, timesteps, elements)
+        == now + VECTOR_STAGES
+    )
     finish = sum(3 * DIVIDE_CYCLES for _ in range(0, elements, width)) + VECTOR_STAGES
     assert vector_cycles(config, Operation.NORM_FINISH, 1, 1, elements) == finish
 
@@ -308,6 +340,8 @@ def test_engine_forms():
     assert config.outputs == 30
     assert config.table_adds == sum(1 for e in range(16) if e.bit_count() > 1) == 11
     assert config.build_adders == 2
-    learn = learn_chip(backward={"channels": 10, "lanes": 4, "contexts": 3}, dram={"bytes_per_cycle": 16}).learn
+    learn = learn_chip(
+        backward={"channels": 10, "lanes": 4, "contexts": 3}, dram={"bytes_per_cycle": 16}
+    ).learn
     assert backward_drain(learn) == 3 * 3
     assert [transfer_cycles(learn, n) for n in (0, 1, 16, 17)] == [0, 1, 1, 2]

@@ -49,7 +49,9 @@ def assert_near(ours: Any, wanted: Any, bound: Any) -> None:
     assert float(np.abs(ours - wanted).max()) < TOLERANCE * scale
 
 
-def step_of(network: LearnNetwork, recipe: Recipe, parameters: Parameters, inputs: Any, labels: Any) -> StepResult:
+def step_of(
+    network: LearnNetwork, recipe: Recipe, parameters: Parameters, inputs: Any, labels: Any
+) -> StepResult:
     chip = learn_chip(operands="fp32")
     machine = TrainingMachine(learn_tasks(chip, network, recipe), parameters)
     return machine.step(inputs, labels, keep_gradients=True)
@@ -116,13 +118,16 @@ def case_names() -> list[str]:
 @pytest.mark.parametrize("name", case_names())
 def test_pytorch(name, torch_vectors):
     """Of a network whose membranes all keep their distance; the script that stored it has seen to that."""
-    stored = {k.removeprefix(f"{name}/"): v for k, v in torch_vectors.items() if k.startswith(f"{name}/")}
+    stored = {
+        k.removeprefix(f"{name}/"): v for k, v in torch_vectors.items() if k.startswith(f"{name}/")
+    }
     network = network_of(json.loads(str(stored["network"])))
     recipe = Recipe(**json.loads(str(stored["recipe"])))
     assert float(stored["margin"]) > MARGIN
     indices = range(len(network.stages))
     vectors = [
-        {k.split("/")[1]: v.copy() for k, v in stored.items() if k.startswith(f"vector{i}/")} for i in indices
+        {k.split("/")[1]: v.copy() for k, v in stored.items() if k.startswith(f"vector{i}/")}
+        for i in indices
     ]
     parameters = Parameters([stored[f"weight{i}"].copy() for i in indices], vectors)
     reference = reference_step(network, recipe, parameters, stored["inputs"], stored["labels"])

@@ -194,7 +194,9 @@ def test_membranes_at_the_edges():
     """On the threshold nothing fires, on the edge of the window nothing passes: comparisons are strict."""
     # One input of 1 and weights that put u on the threshold, and on both edges, and just beside each.
     edges = np.array([0.25, -0.25, 0.75], np.float16)
-    weights = np.concatenate([edges, np.nextafter(edges, np.float16(1)), np.nextafter(edges, np.float16(-1))])
+    weights = np.concatenate(
+        [edges, np.nextafter(edges, np.float16(1)), np.nextafter(edges, np.float16(-1))]
+    )
     network = LearnNetwork(
         InputFormat((1, 1, 1), bits=1, scale=1.0, constant=True),
         (
@@ -216,7 +218,9 @@ def test_membranes_at_the_edges():
     passes = [True, False, False, True, True, False, True, False, True]
     assert (step.gradients[0].ravel() != 0).tolist() == passes
     assert step.mask_density[0] == pytest.approx(5 / 9)
-    check_values(case, step, GoldenTraining(chip, network, case.recipe, golden).step(inputs, labels, program))
+    check_values(
+        case, step, GoldenTraining(chip, network, case.recipe, golden).step(inputs, labels, program)
+    )
 
 
 def test_an_overflow_skips_the_step_and_halves_the_scale():
@@ -248,9 +252,13 @@ def test_bits_and_cycles_do_not_depend_on_threads(network):
     results = []
     for threads in (1, 2, 3):
         parameters = case.parameters()
-        machine = TrainingMachine(learn_tasks(case.chip, case.network, case.recipe), parameters, threads=threads)
+        machine = TrainingMachine(
+            learn_tasks(case.chip, case.network, case.recipe), parameters, threads=threads
+        )
         steps = [machine.step(inputs, labels) for _ in range(2)]
-        results.append((steps[1].logits, steps[1].cycles, steps[1].timeline.start, *parameters.weights))
+        results.append(
+            (steps[1].logits, steps[1].cycles, steps[1].timeline.start, *parameters.weights)
+        )
     for other in results[1:]:
         for mine, theirs in zip(results[0], other, strict=True):
             assert np.array_equal(mine, theirs)

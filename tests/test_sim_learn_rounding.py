@@ -39,7 +39,9 @@ def edges(name: str) -> np.ndarray:
     with np.errstate(over="ignore", under="ignore"):
         near = [np.nextafter(middle, np.float32(np.inf)), np.nextafter(middle, np.float32(0))]
     values = np.concatenate([low, middle, *near])
-    return np.concatenate([values, -values, np.array([np.inf, -np.inf, np.nan, 65519.996, 65520.0], np.float32)])
+    return np.concatenate(
+        [values, -values, np.array([np.inf, -np.inf, np.nan, 65519.996, 65520.0], np.float32)]
+    )
 
 
 def random_floats(rng: np.random.Generator, count: int, name: str) -> np.ndarray:
@@ -56,7 +58,9 @@ def random_floats(rng: np.random.Generator, count: int, name: str) -> np.ndarray
 def test_rounding_is_that_of_the_format(name):
     rng = np.random.default_rng(1)
     words = rng.integers(0, 1 << 32, 3000, dtype=np.uint64).astype(np.uint32).view(np.float32)
-    values = np.concatenate([words, rng.normal(0, 1e-4, 1000).astype(np.float32), edges("fp16"), edges("bf16")])
+    values = np.concatenate(
+        [words, rng.normal(0, 1e-4, 1000).astype(np.float32), edges("fp16"), edges("bf16")]
+    )
     expected = [FORMATS[name].round(float(v)) for v in values]
     with np.errstate(all="ignore"):
         assert words_of(round_array(values, name)) == words_of(np.array(expected))
@@ -163,7 +167,10 @@ def test_products_round_and_add_in_order(name):
         multiply_add(out, LANES, weights, 1, rows, values, first, count)
 
     rng = np.random.default_rng(5)
-    adder, operands = Adder("fp32" if name == "exact" else name), "fp16" if name == "exact" else name
+    adder, operands = (
+        Adder("fp32" if name == "exact" else name),
+        "fp16" if name == "exact" else name,
+    )
     weights, values = random_floats(rng, 6 * LANES, operands), random_floats(rng, 9, operands)
     rows = rng.integers(0, 5, 9).astype(np.uint16)
     out = np.zeros(2 * LANES, np.float32)

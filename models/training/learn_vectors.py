@@ -32,7 +32,9 @@ class _Spike(torch.autograd.Function):
     """A step forward; a rectangular window backward."""
 
     @staticmethod
-    def forward(ctx: Any, u: torch.Tensor, threshold: float, half_width: float, height: float) -> Any:
+    def forward(
+        ctx: Any, u: torch.Tensor, threshold: float, half_width: float, height: float
+    ) -> Any:
         """Fire strictly above the threshold."""
         ctx.save_for_backward(u)
         ctx.window = (threshold, half_width, height)
@@ -62,7 +64,11 @@ def _kernel(stage: Stage, weights: torch.Tensor) -> torch.Tensor:
 
 
 def forward(
-    network: LearnNetwork, recipe: Recipe, weights: list[Any], vectors: list[dict[str, Any]], inputs: torch.Tensor
+    network: LearnNetwork,
+    recipe: Recipe,
+    weights: list[Any],
+    vectors: list[dict[str, Any]],
+    inputs: torch.Tensor,
 ) -> tuple[torch.Tensor, float]:
     """Return the logits, and how near a membrane comes to what decides about it; moves running statistics."""
     samples, steps = len(inputs), recipe.timesteps
@@ -77,7 +83,13 @@ def forward(
             x = nnf.avg_pool2d(x, stage.pool)
         x = _planes_first(_planes_last(x).reshape(-1, *stage.in_shape))
         y = nnf.conv2d(
-            x, _kernel(stage, weights[i]), vectors[i].get("bias"), stage.stride, stage.padding, 1, stage.groups
+            x,
+            _kernel(stage, weights[i]),
+            vectors[i].get("bias"),
+            stage.stride,
+            stage.padding,
+            1,
+            stage.groups,
         )
         if stage.norm is not None:
             y = nnf.batch_norm(
@@ -96,7 +108,9 @@ def forward(
                 u = n.leak * u * (1 - s) + current[:, t]
                 s = _Spike.apply(u, n.threshold, n.half_width, n.height)
                 distance = (u.detach() - n.threshold).abs()
-                margin = min(margin, float(distance.min()), float((distance - n.half_width).abs().min()))
+                margin = min(
+                    margin, float(distance.min()), float((distance - n.half_width).abs().min())
+                )
                 fired.append(s)
             y = torch.stack(fired, 1).reshape(y.shape)
         outputs[i] = y
@@ -131,7 +145,10 @@ def vectors_of(network: LearnNetwork, recipe: Recipe, seed: int) -> dict[str, np
     result: dict[str, np.ndarray] = _named(parameters)
     weights = [torch.tensor(w, dtype=torch.float64, requires_grad=True) for w in parameters.weights]
     vectors = [
-        {n: torch.tensor(v, dtype=torch.float64, requires_grad=not n.startswith("running")) for n, v in entry.items()}
+        {
+            n: torch.tensor(v, dtype=torch.float64, requires_grad=not n.startswith("running"))
+            for n, v in entry.items()
+        }
         for entry in parameters.vectors
     ]
     logits, margin = forward(network, recipe, weights, vectors, torch.tensor(values * image.scale))
@@ -211,7 +228,10 @@ def _dense_network() -> LearnNetwork:
 
 CASES = {
     "conv": (_conv_network(), Recipe(timesteps=3, batch=3)),
-    "shortcut": (_shortcut_network(), Recipe(timesteps=4, batch=2, readout="membrane", readout_leak=0.5)),
+    "shortcut": (
+        _shortcut_network(),
+        Recipe(timesteps=4, batch=2, readout="membrane", readout_leak=0.5),
+    ),
     "dense": (_dense_network(), Recipe(timesteps=5, batch=4, loss="mse")),
     "dense_ce": (replace(_dense_network(), name="dense_ce"), Recipe(timesteps=6, batch=3)),
 }
@@ -223,16 +243,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("tests/data/learn_torch.npz"))
     out = parser.parse_args().out
     torch.set_num_threads(1)
-    everything: dict[str, Any] = {"cases": np.array(json.dumps(list(CASES))), "torch": np.array(torch.__version__)}
+    everything: dict[str, Any] = {
+        "cases": np.array(json.dumps(list(CASES))),
+        "torch": np.array(torch.__version__),
+    }
     for name, (network, recipe) in CASES.items():
         for seed in range(ATTEMPTS):
             found = vectors_of(network, recipe, seed)
             if found is not None:
-                print(f"{name}: seed {seed}, margin {float(found['margin']):.1e}, loss {float(found['loss']):.4f}")
+                print(
+                    f"{name}: seed {seed}, margin {float(found['margin']):.1e}, loss {float(found['loss']):.4f}"
+                )
                 everything |= {f"{name}/{key}": value for key, value in found.items()}
                 break
         else:
-            raise SystemExit(f"{name}: in {ATTEMPTS} draws a membrane always came within {MARGIN} of an edge")
+            raise SystemExit(
+                f"{name}: in {ATTEMPTS} draws a membrane always came within {MARGIN} of an edge"
+            )
     np.savez_compressed(out, **everything)
     print(f"{out}: {out.stat().st_size:,} bytes")
 

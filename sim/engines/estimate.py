@@ -14,7 +14,8 @@ from .training import BackwardWork
 
 __all__ = ["SAMPLED_TILES", "estimate_backward", "wanted_density"]
 
-SAMPLED_TILES = 6  # tiles of positions that stand for the rest of a task
+SAMPLED_TILES = 6  # tiles of positions that stand for the rest of a task ...
+SAMPLED_POSITIONS = 4096  # ... and no fewer positions than these
 
 Density = float | Sequence[float]
 
@@ -84,11 +85,17 @@ def _per_stage(network: LearnNetwork, name: str, density: Density) -> tuple[floa
 
 
 def _estimate(
-    program: LearnProgram, stage: Stage, frames: int, channels: int, density: float, wanted: float, rng: np.random.Generator,
-) -> BackwardWork:  # fmt: skip
+    program: LearnProgram,
+    stage: Stage,
+    frames: int,
+    channels: int,
+    density: float,
+    wanted: float,
+    rng: np.random.Generator,
+) -> BackwardWork:
     config, engine = program.config.learn, program.config.learn.backward
     tile = engine.rows * engine.contexts
-    drawn = min(frames, -(-SAMPLED_TILES * tile // stage.in_positions))
+    drawn = min(frames, -(-max(SAMPLED_TILES * tile, SAMPLED_POSITIONS) // stage.in_positions))
     depths = [
         min(engine.depth, stage.out_channels - start)
         for start in range(0, stage.out_channels, engine.depth)

@@ -185,16 +185,12 @@ class GoldenTraining:
                 self._backward(i, layers)
             all_layers.append(layers)
             work += self._backward_engine(program, part, layers)
-        scaled = [
-            np.array([value_of(w) for w in s.ravel()], F).reshape(s.shape) for s in self.sums
-        ]
+        scaled = [np.array([value_of(w) for w in s.ravel()], F).reshape(s.shape) for s in self.sums]
         skipped = next(
             (
                 stage.name
                 for i, stage in enumerate(stages)
-                if not all(
-                    np.isfinite(a).all() for a in (scaled[i], *self.vector_sums[i].values())
-                )
+                if not all(np.isfinite(a).all() for a in (scaled[i], *self.vector_sums[i].values()))
             ),
             None,
         )
@@ -252,9 +248,9 @@ class GoldenTraining:
             frames = (
                 images.astype(np.int64)
                 if source == INPUT
-                else layers[source].s.astype(np.int64).reshape(
-                    *layers[source].s.shape[:2], rows, columns, channels
-                )
+                else layers[source]
+                .s.astype(np.int64)
+                .reshape(*layers[source].s.shape[:2], rows, columns, channels)
             )
             pooled = np.zeros(
                 (*frames.shape[:2], rows // stage.pool, columns // stage.pool, channels), np.int64
@@ -351,7 +347,9 @@ class GoldenTraining:
             part, part_products = [F(0)] * partials, [F(0)] * partials
             for p in range(len(values)):
                 part[p % partials] = part[p % partials] + values[p, c]
-                part_products[p % partials] = part_products[p % partials] + values[p, c] * others[p, c]
+                part_products[p % partials] = (
+                    part_products[p % partials] + values[p, c] * others[p, c]
+                )
             for a, b in zip(part, part_products, strict=True):
                 sums[c] = sums[c] + a
                 products[c] = products[c] + b
@@ -571,17 +569,22 @@ class GoldenTraining:
             stage = self.network.stages[i]
             steps = self.recipe.timesteps
             # Frames are counted sample by sample, in descending time.
-            places = [
-                (f // steps, steps - 1 - f % steps) for f in range(first, first + frames)
+            places = [(f // steps, steps - 1 - f % steps) for f in range(first, first + frames)]
+            masks = [
+                self._wanted(i, layers, place)[:, channel : channel + channels] for place in places
             ]
-            masks = [self._wanted(i, layers, place)[:, channel : channel + channels] for place in places]
             part_of = channel // stage.in_channels
             columns = slice(part_of * stage.out_channels, (part_of + 1) * stage.out_channels)
             inputs = [layers[i].dx[place][:, columns] != 0 for place in places]
             config = self.config
             work.append(
                 backward_task(
-                    config.backward, config.adder_stages, config.multiplier_stages, stage, inputs, masks
+                    config.backward,
+                    config.adder_stages,
+                    config.multiplier_stages,
+                    stage,
+                    inputs,
+                    masks,
                 )
             )
         return work
@@ -624,7 +627,9 @@ def backward_task(
         for tap in range(stage.taps):
             for block in range(0, stage.out_channels, engine.depth):
                 words = range(block, min(block + engine.depth, stage.out_channels))
-                ends = [len(words)]  # a word of weights arrives each cycle, while the row works on those before
+                ends = [
+                    len(words)
+                ]  # a word of weights arrives each cycle, while the row works on those before
                 for row in range(engine.rows):
                     contexts: list[tuple[deque[int], list[int]]] = []
                     for context in range(engine.contexts):
@@ -650,7 +655,9 @@ def backward_task(
                             for first in range(0, len(wanted), engine.lanes):
                                 products += len(wanted[first : first + engine.lanes])
                                 now += 1
-                        while now < round_start + adder_stages:  # sums are not ready for the next round
+                        while (
+                            now < round_start + adder_stages
+                        ):  # sums are not ready for the next round
                             now += 1
                     ends.append(now)
                 tile_cycles += max(ends)
@@ -707,7 +714,9 @@ def golden_timeline(
         if not channel_works:
             for queue in list(turn):
                 if may_start(queue):
-                    while turn[-1] != queue:  # the one served goes to the back, those before it keep their places
+                    while (
+                        turn[-1] != queue
+                    ):  # the one served goes to the back, those before it keep their places
                         turn.rotate(-1)
                     task = todo[queue].popleft()
                     channel_works = True

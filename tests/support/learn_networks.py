@@ -74,7 +74,9 @@ def some(*values: Any) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def chips(draw: st.DrawFn, operands: str | None = None, accumulators: str | None = None) -> ChipConfig:
+def chips(
+    draw: st.DrawFn, operands: str | None = None, accumulators: str | None = None
+) -> ChipConfig:
     adder = draw(st.integers(1, 4))
 
     def lookup() -> dict[str, int]:
@@ -123,7 +125,9 @@ def _inputs(draw: st.DrawFn) -> InputFormat:
     )
 
 
-def _sources(draw: st.DrawFn, stages: list[Stage]) -> tuple[tuple[int, ...], tuple[int, int, int] | None]:
+def _sources(
+    draw: st.DrawFn, stages: list[Stage]
+) -> tuple[tuple[int, ...], tuple[int, int, int] | None]:
     """Choose spikes of earlier stages, two of one shape where there are any; None stands for the input's shape."""
     spiking = [i for i, stage in enumerate(stages) if stage.neuron is not None]
     if not spiking:
@@ -143,7 +147,9 @@ def _hidden(draw: st.DrawFn, index: int, stages: list[Stage], image: InputFormat
     if min(shape[:2]) >= 2 and (sources != (INPUT,) or (image.bits <= 5 and not image.signed)):
         pool = draw(some(1, 1, 2))
     shape = (shape[0] // pool, shape[1] // pool, shape[2])
-    alike = draw(some(True, True, False))  # sides and channels stay, so that shortcuts and sums of sources fit
+    alike = draw(
+        some(True, True, False)
+    )  # sides and channels stay, so that shortcuts and sums of sources fit
     kernel: list[int] = []
     stride: list[int] = []
     padding: list[int] = []
@@ -157,15 +163,16 @@ def _hidden(draw: st.DrawFn, index: int, stages: list[Stage], image: InputFormat
         channels = stages[sources[0]].out_shape[2] if sources != (INPUT,) else channels
     groups = draw(st.sampled_from([n for n in (1, 2, 3) if not (shape[2] % n or channels % n)]))
     sides = [
-        (n + 2 * p - k) // s + 1
-        for n, p, k, s in zip(shape, padding, kernel, stride, strict=False)
+        (n + 2 * p - k) // s + 1 for n, p, k, s in zip(shape, padding, kernel, stride, strict=False)
     ]
     out = (sides[0], sides[1], channels)
     shortcuts = [i for i, stage in enumerate(stages) if stage.out_shape == out]
     is_spiking = index == 0 or draw(some(True, True, False))
     shortcut = None
     if shortcuts and is_spiking and draw(some(True, True, False)):
-        shortcut = draw(st.sampled_from([i for i in shortcuts if stages[i].neuron is None] or shortcuts))
+        shortcut = draw(
+            st.sampled_from([i for i in shortcuts if stages[i].neuron is None] or shortcuts)
+        )
     norm = draw(some(None, "batch", "frozen"))
     return Stage(
         name=f"layer{index}",
@@ -187,9 +194,7 @@ def _hidden(draw: st.DrawFn, index: int, stages: list[Stage], image: InputFormat
 
 
 @st.composite
-def cases(
-    draw: st.DrawFn, operands: str | None = None, accumulators: str | None = None
-) -> Case:
+def cases(draw: st.DrawFn, operands: str | None = None, accumulators: str | None = None) -> Case:
     """Draw a chip, a network of one to four stages, and a recipe."""
     image = _inputs(draw)
     stages: list[Stage] = []
@@ -234,7 +239,9 @@ def cases(
     try:
         for size in (case.recipe.batch, case.last_batch):
             learn_tasks(case.chip, case.network, recipe, size)
-    except LearnError:  # small buffers cut layers into pieces; this one's do not hold the least piece
+    except (
+        LearnError
+    ):  # small buffers cut layers into pieces; this one's do not hold the least piece
         roomy = case.chip.replace(buffers=dict.fromkeys(BUFFERS, 1 << 14))
         case = replace(case, chip=roomy)
     return case

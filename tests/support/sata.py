@@ -1,4 +1,4 @@
-"""SATA's model of training energy (github.com/RuokaiYin/SATA_Sim, d447058), restated with its faults: a cross-check of ours.
+"""SATA's model of training energy (github.com/RuokaiYin/SATA_Sim, d447058), restated with its faults: a cross-check.
 
 Counts of operations and words a layer and step, times an energy each, in units of an add-and-multiply of 16 bits. Known
 faults, kept because the published totals have them: a dense layer *replaces* the forward additions counted so far and
@@ -33,7 +33,9 @@ class SataCounts:
     words: dict[str, tuple[float, float, float]]
 
 
-def sata_counts(network: LearnNetwork, timesteps: int, bits: int, spikes_zero: float, gradients_zero: float) -> SataCounts:
+def sata_counts(
+    network: LearnNetwork, timesteps: int, bits: int, spikes_zero: float, gradients_zero: float
+) -> SataCounts:
     """Count what SATA counts for all layers but the readout."""
     neurons = forward = backward = update = 0.0
     words = {name: [0.0, 0.0, 0.0] for name in ("forward", "backward", "update")}
@@ -52,13 +54,25 @@ def sata_counts(network: LearnNetwork, timesteps: int, bits: int, spikes_zero: f
         spikes, results = timesteps * inputs / bits, timesteps * outputs
         rewritten = 2 * (1 + timesteps) * weights + spikes + results
         for name, parts in (
-            ("forward", (weights + results + spikes, 2 * (weights + results + spikes), 2 * (weights + spikes))),
+            (
+                "forward",
+                (
+                    weights + results + spikes,
+                    2 * (weights + results + spikes),
+                    2 * (weights + spikes),
+                ),
+            ),
             ("backward", (results + spikes, 7 * results + 2 * spikes + weights, weights + results)),
             ("update", (2 * weights, rewritten, rewritten + 2 * timesteps * weights)),
         ):
             words[name] = [a + b for a, b in zip(words[name], parts, strict=True)]
     return SataCounts(
-        neurons, forward, neurons, backward, update, {name: (w[0], w[1], w[2]) for name, w in words.items()}
+        neurons,
+        forward,
+        neurons,
+        backward,
+        update,
+        {name: (w[0], w[1], w[2]) for name, w in words.items()},
     )
 
 
@@ -80,4 +94,8 @@ def _sizes(stage: Stage) -> tuple[int, int, int]:
     rows, columns, channels = stage.in_shape
     out_rows, out_columns, out_channels = stage.out_shape
     groups, taps, inputs, outputs = stage.weight_shape
-    return rows * columns * channels, out_rows * out_columns * out_channels, groups * taps * inputs * outputs
+    return (
+        rows * columns * channels,
+        out_rows * out_columns * out_channels,
+        groups * taps * inputs * outputs,
+    )

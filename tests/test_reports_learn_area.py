@@ -1,0 +1,117 @@
+"""Area of the learning engines: rows add up, scale as the sizes do, and the preset is what it says."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from spikeloom.chip.config import load_config
+from spikeloom.reports.costs import STATUSES, CostError
+from spikeloom.reports.learn_area import (
+    COMPONENTS,
+    LearnAreaResult,
+    dram_gb_s,
+    estimate_learn_area,
+    load_learn_tables,
+)
+from spikeloom.reports.learn_costs import load_gpu_costs, load_learn_costs
+
+CHIP = load_config("h2learn")
+RESULT = estimate_learn_area(CHIP)
+
+
+def component(name, **changes):
+    return estimate_learn_area(CHIP.replace(**changes)).by_component[name]
+
+
+def test_the_preset_is_a_die_of_the_published_size():
+    (die,) = RESULT.published
+    assert die.area_mm2 == pytest.approx(815 / 7.38, rel=1e-3)
+    assert RESULT.area_mm2 == pytest.approx(110, rel=0.02)
+
+
+def test_every_component_has_rows_and_every_row_its_sources():
+    assert set(RESULT.by_component) == set(COMPONENTS)
+    assert all(area > 0 for area in RESULT.by_component.values())
+    for row in RESULT.rows:
+        assert row.status in STATUSES
+        assert row.status != "measured"
+        assert all(len(source) > 10 for source in row.source.split(" | "))
+
+
+def test_engines_grow_with_their_lanes():
+    own = RESULT.by_component["forward"]
+    assert component("forward", forward={"columns": 112}) == pytest.approx(2 * own, rel=0.03)
+    assert component("backward", backward={"rows": 128}) == pytest.approx(
+        RESULT.by_component["backward"] / 2
+    )
+    assert component("vector", vector={"width": 256}) == pytest.approx(
+        2 * RESULT.by_component["vector"]
+    )
+
+
+def test_narrow_formats_are_smaller():
+    small = estimate_learn_area(CHIP.replace(learn={"accumulators": "fp16"}))
+    assert small.by_component["forward"] < 0.6 * RESULT.by_component["forward"]
+    wide = estimate_learn_area(CHIP.replace(learn={"operands": "fp32"}))
+    assert wide.by_component["backward"] > 1.3 * RESULT.by_component["backward"]
+
+
+def test_the_adder_of_a_lane_is_the_published_one_scaled():
+    (row,) = [
+        r for r in RESULT.rows if r.component == "forward" and r.what.startswith("adder of a lane")
+    ]
+    assert row.count == CHIP.learn.forward.lanes
+    assert row.each_mm2 == pytest.approx(4184e-6 * 0.387 / 0.7)
+
+
+def test_a_lookup_lane_does_the_work_of_g_adders_in_a_third_of_their_area():
+    # h2learn_facts, item 6: 2.5 to 4 times smaller an input and cycle than gated adders.
+    lane = RESULT.by_component["forward"] / CHIP.learn.forward.lanes
+    plain_chip = CHIP.replace(forward={"group": 1})
+    plain = estimate_learn_area(plain_chip).by_component["forward"] / plain_chip.learn.forward.lanes
+    assert 2.5 <= plain / (lane / CHIP.learn.forward.group) <= 4
+
+
+def test_the_interface_follows_the_bandwidth():
+    assert dram_gb_s(CHIP) == pytest.approx(384)
+    assert RESULT.interface_mm2 == pytest.approx(384 * 0.04)
+
+
+def test_a_result_whose_parts_do_not_sum_is_refused():
+    fields = RESULT.model_dump()
+    with pytest.raises(ValidationError, match="sum to"):
+        LearnAreaResult.model_validate(fields | {"area_mm2": 1.0})
+    with pytest.raises(ValidationError, match="sum to"):
+        LearnAreaResult.model_validate(fields | {"by_component": {"forward": 1.0}})
+    rows = [dict(row) for row in fields["rows"]]
+    rows[0]["count"] += 1
+    with pytest.raises(ValidationError, match="times"):
+        LearnAreaResult.model_validate(fields | {"rows": rows})
+
+
+def test_json_comes_back_equal():
+    assert LearnAreaResult.model_validate_json(RESULT.model_dump_json()) == RESULT
+
+
+def test_tables_of_another_node_are_refused():
+    tables = load_learn_tables(28)
+    with pytest.raises(ValidationError, match="of one node"):
+        type(tables)(
+            learn=tables.learn.model_copy(update={"node_nm": 45}),
+            area=tables.area,
+            many_core=tables.many_core,
+        )
+    with pytest.raises(CostError, match="only for 28"):
+        estimate_learn_area(CHIP.replace(chip={"node_nm": 16}))
+
+
+@pytest.mark.parametrize("table", [load_learn_costs(28), load_gpu_costs()])
+def test_every_constant_has_its_source(table):
+    assert len(table.constants) > 5
+    for name, constant in table.constants.items():
+        assert len(constant.source) > 20, name
+        if constant.known == "reasoned":
+            assert constant.status != "measured", name
+    with pytest.raises(CostError, match="no constant 'nothing'; it has "):
+        table.constant("nothing")
