@@ -62,21 +62,21 @@ class Line:
 
 
 def near(what: str, got: float, expected: float, tolerance: float) -> Line:
-    """A number that must be within a relative tolerance of another."""
+    """Return a line whose number must be within a relative tolerance of another."""
     return Line(what, got, expected * (1 - tolerance), expected * (1 + tolerance))
 
 
-# -------------------------------------------------------------------------------------------------- 1: sums are the sums
+# --------------------------------------------------------------------------- 1: sums are the sums
 
 
 def one_layer(inputs: int, outputs: int) -> LearnNetwork:
-    """A readout alone: its logits are the forward engine's sums of binary inputs."""
+    """Return a readout alone: its logits are the forward engine's sums of binary inputs."""
     image = InputFormat((1, 1, inputs), bits=1, scale=1.0)
     return LearnNetwork(image, (Stage("sums", (1, 1, inputs), (1, 1, outputs), (INPUT,)),))
 
 
 def sums(group: int, accumulators: str, spikes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Sums (samples, outputs) by the forward engine."""
+    """Return sums (samples, outputs) by the forward engine."""
     chip = load_config("h2learn_small").replace(
         learn={"accumulators": accumulators}, forward={"group": group}
     )
@@ -89,7 +89,7 @@ def sums(group: int, accumulators: str, spikes: np.ndarray, weights: np.ndarray)
 
 
 def law_1(options: argparse.Namespace) -> Iterator[Line]:
-    """The lookup engine's sums are those of adding one weight at a time, in the same order."""
+    """Compare: the lookup engine's sums are those of adding one weight at a time, in the same order."""
     rng = np.random.default_rng(options.seed)
     inputs, outputs, samples = 96, 40, 20
     spikes = rng.random((samples, inputs)) < 0.4
@@ -122,7 +122,7 @@ def law_1(options: argparse.Namespace) -> Iterator[Line]:
         )
 
 
-# ------------------------------------------------------------------------------------------------- 2, 5: additions an input
+# ----------------------------------------------------------------------- 2, 5: additions an input
 
 
 class CountingAdder(Adder):
@@ -176,7 +176,7 @@ def law_2(options: argparse.Namespace) -> Iterator[Line]:
 
 
 def law_5(options: argparse.Namespace) -> Iterator[Line]:
-    """A perfect skipper adds once a spike: it breaks even with tables of g where spikes are 1/g dense."""
+    """Compare: a perfect skipper adds once a spike, and breaks even with tables of g where spikes are 1/g dense."""
     outputs = 1024
     for group in (3, 4, 5):
         got = adds_per_input(group, outputs, 60)
@@ -186,7 +186,7 @@ def law_5(options: argparse.Namespace) -> Iterator[Line]:
         yield Line(f"skipper's additions over the tables' at rate {rate}", rate / lookup, low, high)
 
 
-# --------------------------------------------------------------------------------------------------- 4: the forward engine
+# -------------------------------------------------------------------------- 4: the forward engine
 
 
 def law_4(options: argparse.Namespace) -> Iterator[Line]:
@@ -198,11 +198,11 @@ def law_4(options: argparse.Namespace) -> Iterator[Line]:
         yield Line(f"speed of {stage.name} over plain adders", plain / cycles, 3.4, 4.0)
 
 
-# --------------------------------------------------------------------------------------------------- 7: the backward engine
+# ------------------------------------------------------------------------- 7: the backward engine
 
 
 def conv(side: int, channels: int, kernel: int = 3) -> Stage:
-    """A convolution that keeps its side."""
+    """Return a convolution that keeps its side."""
     shape = (side, side, channels)
     return Stage(
         "conv", shape, shape, (0,), kernel=(kernel, kernel), padding=(kernel // 2, kernel // 2), neuron=Neuron()
@@ -218,8 +218,10 @@ def backward_task(
     counts = np.zeros((len(rows), -(-rows.shape[1] // engine.depth)), np.int32)
     backward.count_nonzeros(rows, engine.depth, 0, len(rows), counts)
     cycles, _, _, products = backward.backward_cycles(
-        counts, masks.sum(axis=2).astype(np.int32), stage.backward_taps, stage.out_positions, engine.rows, engine.lanes,
-        engine.contexts, engine.depth, stage.out_shape[2], chip.learn.adder_stages, backward_drain(chip.learn), 0, len(inputs),
+        counts, masks.sum(axis=2).astype(np.int32), backward.task_places(stage, len(inputs)),
+        stage.backward_taps, stage.out_positions, engine.rows, engine.lanes,
+        engine.contexts, engine.depth, stage.out_shape[2], chip.learn.adder_stages, backward_drain(chip.learn), 0,
+        len(inputs),
     )  # fmt: skip
     return int(cycles), int(products)
 
@@ -227,7 +229,7 @@ def backward_task(
 def reached(
     chip: ChipConfig, stage: Stage, density: float, mask: float, seed: int
 ) -> tuple[float, float]:
-    """Return the cycles that dense work would take on all multipliers over those of random work, and the ideal's share."""
+    """Return dense work's cycles on all multipliers over those of random work, and the share of the ideal gain."""
     engine = chip.learn.backward
     frames = max(2, 4 * engine.rows * engine.contexts // stage.in_positions)
     rng = np.random.default_rng(seed)
@@ -272,8 +274,8 @@ def law_7(options: argparse.Namespace) -> Iterator[Line]:
             stage = replace(stage, in_shape=shape)
         for density, mask in (*((r, r) for r in RATES), MEASURED):
             _, share = reached(chip, stage, density, mask, options.seed)
-            # Sparser work and narrower layers reach less: words of weights pass one a cycle, wanted or not, and a nonzero
-            # input takes whole turns of all lanes.
+            # Sparser work and narrower layers reach less: words of weights pass one a cycle, wanted or not, and a
+            # nonzero input takes whole turns of all lanes.
             gated = channels >= 128 and density >= 0.4
             yield Line(
                 f"{channels} channels, densities {density}, {mask}: share of the ideal", share,
@@ -281,11 +283,11 @@ def law_7(options: argparse.Namespace) -> Iterator[Line]:
             )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------ 8: densities of a real training
+# ---------------------------------------------------------------- 8: densities of a real training
 
 
 def digits_network(kind: str) -> LearnNetwork:
-    """The facts' proxy: six convolutions with norm and LIF neurons on 16 x 16 digits, an average over time read out."""
+    """Return the facts' proxy: six convolutions with norm and LIF neurons on 16 x 16 digits, read out over time."""
     # A momentum of 1 keeps the statistics of the last batch, so that freezing them changes nothing of that batch.
     norm = Norm("batch" if kind == "batch" else "frozen", momentum=1.0)
     stages, shape = [], (16, 16, 1)
@@ -302,7 +304,7 @@ def digits_network(kind: str) -> LearnNetwork:
                 padding=(1, 1),
                 norm=norm,
                 neuron=Neuron(),
-            )  # fmt: skip
+            )
         )
         shape = out
     stages.append(
@@ -312,7 +314,7 @@ def digits_network(kind: str) -> LearnNetwork:
 
 
 def small_digits() -> tuple[np.ndarray, np.ndarray]:
-    """The shipped digits, two by two pixels averaged, in a frame of 16 x 16."""
+    """Return the shipped digits, two by two pixels averaged, in a frame of 16 x 16."""
     data = load_mnist("train")
     images = data.inputs.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).round().astype(np.uint8)
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
@@ -331,6 +333,7 @@ def law_8(options: argparse.Namespace) -> Iterator[Line]:
 
     def train(steps: int, rate: float) -> tuple[StepResult, StepResult]:
         """Train, then take the last batch once more with neither moving."""
+        chosen = np.arange(recipe.batch)
         for _ in range(steps):
             chosen = rng.choice(len(inputs), recipe.batch, replace=False)
             machine.step(inputs[chosen], labels[chosen], learning_rate=rate)
@@ -383,7 +386,7 @@ def law_8(options: argparse.Namespace) -> Iterator[Line]:
         assert busy[Queue.BACKWARD] == len(step.backward)
 
 
-# --------------------------------------------------------------------------------------------------- 9: engines overlapped
+# -------------------------------------------------------------------------- 9: engines overlapped
 
 
 def law_9(options: argparse.Namespace) -> Iterator[Line]:
@@ -419,13 +422,14 @@ def law_9(options: argparse.Namespace) -> Iterator[Line]:
             )
 
 
-# --------------------------------------------------------------------------------------------------------- 11: op totals
+# ---------------------------------------------------------------------------------- 11: op totals
 
 
 def law_11(options: argparse.Namespace) -> Iterator[Line]:
     """Multiply-accumulates of a sample, T = 6, and the first layer's share."""
     for network, forward, total, first in (
-        (cifar_conv("batch"), 4.378, 13.13, 0.5), (alexnet_like("batch"), 6.288, 18.9, 2.1), (resnet34_like("batch"), 22.062, 66.2, 3.2),
+        (cifar_conv("batch"), 4.378, 13.13, 0.5), (alexnet_like("batch"), 6.288, 18.9, 2.1),
+        (resnet34_like("batch"), 22.062, 66.2, 3.2),
     ):  # fmt: skip
         macs = [stage.macs for stage in network.stages]
         skipped = sum(m for m, s in zip(macs, network.stages, strict=True) if INPUT in s.sources)
@@ -451,7 +455,7 @@ def law_11(options: argparse.Namespace) -> Iterator[Line]:
     # What the program's tasks add up to is what the stages say.
     network = cifar_conv("frozen")
     program = learn_tasks(load_config("h2learn"), network, Recipe(timesteps=6, batch=4))
-    done = dict.fromkeys(
+    done: dict[Operation, int] = dict.fromkeys(
         (Operation.FORWARD_SUMS, Operation.INPUT_GRADIENTS, Operation.WEIGHT_GRADIENTS), 0
     )
     for _, operation, i, _, _, frames, _, channels, _ in program.tasks.tolist():

@@ -147,6 +147,16 @@ class Stage:
         return result
 
 
+    @cached_property
+    def backward_phases(self) -> tuple[NDArray[np.int32], ...]:
+        """Input positions by phase of the stride, ascending in each: those of a phase lie under the same taps."""
+        rows, columns = self.in_shape[:2]
+        y = (np.arange(rows) + self.padding[0]) % self.stride[0]
+        x = (np.arange(columns) + self.padding[1]) % self.stride[1]
+        phase = (y[:, None] * self.stride[1] + x[None, :]).reshape(-1)
+        return tuple(np.flatnonzero(phase == number).astype(np.int32) for number in np.unique(phase))
+
+
 @dataclass(frozen=True)
 class InputFormat:
     """The network's input: integers of ``bits`` bits, times ``scale``; one image a sample, or one a timestep.

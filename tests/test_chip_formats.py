@@ -50,7 +50,7 @@ def nearest(values: np.ndarray, mantissa_bits: int, bias: int, largest: float) -
     return np.where(np.abs(result) > largest, np.copysign(np.inf, values), result)
 
 
-# ------------------------------------------------------------------------------------------------ eight bits, all of them
+# ------------------------------------------------------------------------ eight bits, all of them
 
 
 def magnitudes(form: FloatFormat) -> list[Fraction]:
@@ -127,7 +127,7 @@ def test_sizes_of_the_formats():
     assert FP32.largest == float(np.finfo(np.float32).max)
 
 
-# -------------------------------------------------------------------------------------------------------------- NumPy
+# ------------------------------------------------------------------------------------------ NumPy
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_words_survive_decoding(form, step):
     assert [math.isnan(form.decode(word)) for word in words] == [w == form.nan for w in words]
 
 
-# ------------------------------------------------------------------------- sums of 32 bits that are rounded to fewer
+# ------------------------------------------------------ sums of 32 bits that are rounded to fewer
 
 
 @pytest.mark.parametrize("form", [FP16, BF16], ids=lambda f: f.name)

@@ -31,7 +31,8 @@ def test_a_many_core_does_not_learn():
 
 @pytest.mark.parametrize(
     ("group", "interleave", "adds", "adders"),
-    [(1, 4, 0, 0), (2, 4, 1, 1), (3, 4, 4, 1), (4, 4, 11, 3), (5, 4, 26, 7), (8, 4, 247, 62), (4, 11, 11, 1), (4, 12, 11, 1)],
+    [(1, 4, 0, 0), (2, 4, 1, 1), (3, 4, 4, 1), (4, 4, 11, 3), (5, 4, 26, 7), (8, 4, 247, 62),
+     (4, 11, 11, 1), (4, 12, 11, 1)],
 )  # fmt: skip
 def test_tables(group, interleave, adds, adders):
     engine = LookupConfig(rows=3, columns=5, group=group, interleave=interleave)

@@ -118,7 +118,7 @@ def test_parameters_mirror_the_network():
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "nothing to train": (lambda: network(), "network has no layers with weights: there is nothing to train"),
+    "nothing to train": (network, "network has no layers with weights: there is nothing to train"),
     "spiking readout": (
         lambda: network(HIDDEN),
         "the last layer, hidden, must be a readout without spiking neurons: its sums are the logits",

@@ -138,8 +138,10 @@ class Checker:
         for task in self.tasks:
             check = {
                 Queue.LOAD_FORWARD: self.load_forward, Queue.FORWARD: self.forward, Queue.VECTOR: self.vector,
-                Queue.LOAD_BACKWARD: self.load_backward, Queue.BACKWARD: self.backward, Queue.LOAD_UPDATE: self.load_update,
-                Queue.UPDATE: self.update, Queue.STORE_UPDATE: self.store_update, Queue.STORE_BACKWARD: self.store_backward,
+                Queue.LOAD_BACKWARD: self.load_backward, Queue.BACKWARD: self.backward,
+                Queue.LOAD_UPDATE: self.load_update, Queue.UPDATE: self.update,
+                Queue.STORE_UPDATE: self.store_update,
+                Queue.STORE_BACKWARD: self.store_backward,
             }.get(task.queue)  # fmt: skip
             if check is not None:
                 check(task)
@@ -164,10 +166,8 @@ class Checker:
         last = Operation.NEURON_GRADIENTS
         if norm is not None and norm.kind == "batch":
             last = Operation.NORM_GRADIENTS
-        if (
-            (self.steps_of(stage) == 1
-            and self.steps > 1)
-            or self.network.is_constant(self.network.stages[stage])
+        if (self.steps_of(stage) == 1 and self.steps > 1) or self.network.is_constant(
+            self.network.stages[stage]
         ):
             last = Operation.TIME_SUMS
             frames = range(frames.start * self.steps, frames.stop * self.steps)
@@ -211,7 +211,8 @@ class Checker:
             if stage.norm is not None and stage.norm.kind == "batch":
                 finish = [
                     t for t in vectors
-                    if t.operation == Operation.NORM_FINISH and overlap(t.channels, task.channels) and t.index < task.index
+                    if t.operation == Operation.NORM_FINISH
+                    and overlap(t.channels, task.channels) and t.index < task.index
                 ]  # fmt: skip
                 assert finish
                 self.needs("statistics", task, finish)
@@ -423,7 +424,9 @@ def check_buffers(program: LearnProgram, tasks: list[Task]) -> None:
             )
     # (who fills, who uses): uses of half k - 2 have ended when k is filled.
     halves = {
-        "forward_results": (Queue.FORWARD, lambda t: t.queue == Queue.VECTOR and t.operation in (Operation.NORM_SUMS, *STATE)),
+        "forward_results": (
+            Queue.FORWARD, lambda t: t.queue == Queue.VECTOR and t.operation in (Operation.NORM_SUMS, *STATE),
+        ),
         "backward_results": (Queue.BACKWARD, lambda t: t.queue == Queue.STORE_BACKWARD),
         "vector_results": (Queue.VECTOR, lambda t: t.queue == Queue.STORE_VECTOR),
     }  # fmt: skip
@@ -467,7 +470,9 @@ def check_all(program: LearnProgram) -> dict[str, int]:
 def test_tasks_of_any_network():
     checked: dict[str, int] = defaultdict(int)
 
-    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    )
     @given(cases())
     def run(case: Case) -> None:
         for batch in {case.recipe.batch, case.last_batch}:
@@ -608,7 +613,8 @@ def test_programs_that_cannot_run_are_refused(change, sentence):
     else:
         tasks[1, FIELD[change]] = {"queue": 11, "operation": 13, "stage": 4, "part": 1}[change]
     broken = LearnProgram(
-        config=program.config, network=program.network, recipe=program.recipe, batch=program.batch, tasks=tasks, waits=waits,
+        config=program.config, network=program.network, recipe=program.recipe, batch=program.batch,
+        tasks=tasks, waits=waits,
     )  # fmt: skip
     with pytest.raises(LearnError, match=sentence.replace(".", r"\.")):
         check_learn_program(broken)

@@ -1,4 +1,4 @@
-"""Cycles of the learning engines: the backward engine step by step, queues event by event, closed forms against counting."""
+"""Cycles of the learning engines: the backward engine step by step, queues event by event, closed forms by counting."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-# ------------------------------------------------------------------------------------------------------ backward engine
+# -------------------------------------------------------------------------------- backward engine
 
 
 def conv(side: int, kernel: int, stride: int, channels: tuple[int, int]) -> Stage:
@@ -53,8 +53,9 @@ def run_engine(config: Any, stage: Stage, inputs: Any, masks: Any) -> tuple[int,
     counts = np.zeros((len(rows), -(-stage.out_shape[2] // engine.depth)), np.int32)
     backward.count_nonzeros(rows, engine.depth, 0, len(rows), counts)
     cycles, seen, taken, products = backward.backward_cycles(
-        counts, masks.sum(axis=2).astype(np.int32), stage.backward_taps, stage.out_positions, engine.rows, engine.lanes,
-        engine.contexts, engine.depth, stage.out_shape[2], config.adder_stages, backward_drain(config), 0, len(inputs),
+        counts, masks.sum(axis=2).astype(np.int32), backward.task_places(stage, len(inputs)),
+        stage.backward_taps, stage.out_positions, engine.rows, engine.lanes,
+        engine.contexts, engine.depth, stage.out_shape[2], config.adder_stages, backward_drain(config), 0,
     )  # fmt: skip
     return int(cycles) + backward_fill(config), int(seen), int(taken), int(products)
 
@@ -100,7 +101,7 @@ def test_backward_engine_step_by_step(data):
 
 
 def test_backward_engine_by_hand():
-    """One row, two lanes, one context; three inputs, of which two are not 0; three outputs, all wanted: two turns each."""
+    """One row, two lanes, one context; two of three inputs are not 0; three outputs, all wanted: two turns each."""
     config = learn_chip(
         backward={"rows": 1, "lanes": 2, "contexts": 1, "channels": 3, "depth": 8}, adder_stages=3, multiplier_stages=2
     ).learn  # fmt: skip
@@ -154,7 +155,7 @@ def test_dense_work_takes_the_products_over_the_multipliers():
     assert ideal <= cycles <= 1.02 * ideal
 
 
-# -------------------------------------------------------------------------------------------------------------- queues
+# ----------------------------------------------------------------------------------------- queues
 
 
 def program_of(tasks: list[tuple[int, int]], waits: list[list[int]], chip: Any) -> LearnProgram:
@@ -267,7 +268,7 @@ def test_queues_by_hand():
     assert timeline.stalls[Queue.FORWARD, Queue.LOAD_FORWARD] == timeline.stalls.sum() == 17
 
 
-# --------------------------------------------------------------------------------------------------------- closed forms
+# ----------------------------------------------------------------------------------- closed forms
 
 
 @settings(max_examples=60)
@@ -305,7 +306,8 @@ def test_forward_and_update_count_their_groups():
         InputFormat((5, 5, 6), bits=3), (stage, Stage("readout", (1, 1, 250), (1, 1, 2), (0,)))
     )
     config = learn_chip(
-        forward={"group": 2, "rows": 2, "columns": 2, "interleave": 4}, update={"group": 3, "rows": 3, "columns": 1, "interleave": 5},
+        forward={"group": 2, "rows": 2, "columns": 2, "interleave": 4},
+        update={"group": 3, "rows": 3, "columns": 1, "interleave": 5},
     ).learn  # fmt: skip
     # 9 taps, 3 channels of a group in tables of 2, 3 planes; 10 channels in tiles of 2, 50 positions in tiles of 8.
     assert forward_cycles(config, network, stage, 10, 2) == 5 * 7 * 4 * (9 * 2 * 3) + (4 + 3 + 2)

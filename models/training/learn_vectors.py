@@ -1,4 +1,4 @@
-"""Store what PyTorch's autograd gives for a step of some small networks, in float64: a yardstick for the learning engines."""
+"""Store what PyTorch's autograd gives for a step of small networks, in float64: a yardstick of the engines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _planes_last(x: torch.Tensor) -> torch.Tensor:
 
 
 def _kernel(stage: Stage, weights: torch.Tensor) -> torch.Tensor:
-    """(groups, taps, in, out) as PyTorch has it: (groups * out, in, rows, columns)."""
+    """Return (groups, taps, in, out) as PyTorch has it: (groups * out, in, rows, columns)."""
     groups, taps, ins, outs = weights.shape
     assert taps == stage.taps
     return weights.permute(0, 3, 2, 1).reshape(groups * outs, ins, *stage.kernel)
@@ -132,7 +132,7 @@ def vectors_of(network: LearnNetwork, recipe: Recipe, seed: int) -> dict[str, np
     labels = rng.integers(0, network.classes, recipe.batch)
     parameters = initial_parameters(network, seed)
     for w, entry in zip(parameters.weights, parameters.vectors, strict=True):
-        w *= np.float32(1.5)
+        np.multiply(w, np.float32(1.5), out=w)
         if "gamma" in entry:
             size = len(entry["gamma"])
             entry["gamma"][:] = rng.uniform(0.5, 1.5, size)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ...chip.learn_network import Stage
 
 from ..jit import jit, jit_inline
 from ..simd import (
@@ -27,6 +30,7 @@ __all__ = [
     "input_gradients",
     "input_gradients_dense",
     "list_nonzeros",
+    "task_places",
 ]
 
 BLOCK = 256  # positions whose sums stay in the first-level cache
@@ -195,20 +199,34 @@ def _row_cycles(left, turns, contexts, adder_stages):
         done = least
 
 
+def task_places(stage: Stage, frames: int) -> NDArray[np.int32]:
+    """Return the positions of a task as the engine takes them, (positions, 2): frame, position in it.
+
+    Phase of the stride by phase, frame by frame, so that the positions of a tile lie under the same taps.
+    """
+    return np.concatenate(
+        [
+            np.stack([np.repeat(np.arange(frames), len(phase)), np.tile(phase, frames)], axis=1)
+            for phase in stage.backward_phases
+        ]
+    ).astype(np.int32)
+
+
 @jit
 def backward_cycles(
-    counts, masked, taps, out_positions, rows, lanes, contexts, depth, out_channels, adder_stages, drain,
-    first_frame, frames,
+    counts, masked, places, taps, out_positions, rows, lanes, contexts, depth, out_channels, adder_stages, drain,
+    first_frame,
 ):  # fmt: skip
-    """Return (cycles, busy lane cycles, inputs, inputs taken, products) of a task: one channel tile, some frames.
+    """Return (cycles, inputs, inputs taken, products) of a task: one channel tile, some frames.
 
     counts : (frames * out_positions, blocks) int32, from `count_nonzeros`
     masked : (the task's frames, in_positions) int32, outputs of the tile that the mask lets through
+    places : the task's positions, from `task_places`
     drain : cycles that the results of a tile of positions take to leave
     """
-    in_positions, tap_count = taps.shape
+    tap_count = taps.shape[1]
     tile = rows * contexts
-    positions = frames * in_positions
+    positions = len(places)
     blocks = counts.shape[1]
     left, turns = np.zeros(contexts, np.int64), np.zeros(contexts, np.int64)
     cycles = 0
@@ -218,11 +236,11 @@ def backward_cycles(
     for start in range(0, positions, tile):
         tile_cycles = 0
         for tap in range(tap_count):
+            if not _any_under(places, taps, tap, start, min(positions, start + tile)):
+                continue  # weights that no position needs are not sent
             for block in range(blocks):
-                slowest = min(
-                    depth, out_channels - block * depth
-                )  # the next words arrive meanwhile
-                words = slowest
+                words = min(depth, out_channels - block * depth)
+                slowest = words  # the next words arrive meanwhile
                 for row in range(rows):
                     for c in range(contexts):
                         p = start + row * contexts + c
@@ -230,7 +248,7 @@ def backward_cycles(
                         turns[c] = 0
                         if p >= positions:
                             continue
-                        frame, place = divmod(p, in_positions)
+                        frame, place = places[p]
                         at = taps[place, tap]
                         if at < 0:
                             continue
@@ -245,3 +263,12 @@ def backward_cycles(
                 tile_cycles += slowest
         cycles += max(tile_cycles, drain)
     return cycles, inputs, taken, products
+
+
+@jit
+def _any_under(places, taps, tap, first, last):
+    """Tell whether a position of a tile lies under a tap."""
+    for p in range(first, last):  # noqa: SIM110 - compiled
+        if taps[places[p, 1], tap] >= 0:
+            return True
+    return False

@@ -9,7 +9,7 @@ import numpy as np
 from ...chip.learn_network import INPUT, LearnError, LearnNetwork, Stage
 from ...chip.learn_program import LearnProgram, Operation
 from ...chip.learn_timing import backward_drain, backward_fill
-from .backward import backward_cycles
+from .backward import backward_cycles, task_places
 from .training import BackwardWork
 
 __all__ = ["SAMPLED_TILES", "estimate_backward", "wanted_density"]
@@ -105,8 +105,8 @@ def _estimate(
         counts[:, block] = rng.binomial(depth, density, len(counts))
     masked = rng.binomial(channels, wanted, (drawn, stage.in_positions)).astype(np.int32)
     cycles, *rest = backward_cycles(
-        counts, masked, stage.backward_taps, stage.out_positions, engine.rows, engine.lanes, engine.contexts,
-        engine.depth, stage.out_channels, config.adder_stages, backward_drain(config), 0, drawn,
+        counts, masked, task_places(stage, drawn), stage.backward_taps, stage.out_positions, engine.rows, engine.lanes, engine.contexts,
+        engine.depth, stage.out_channels, config.adder_stages, backward_drain(config), 0,
     )  # fmt: skip
     tiles = -(-frames * stage.in_positions // tile) / -(-drawn * stage.in_positions // tile)
     inputs, taken, products = (round(int(value) * frames / drawn) for value in rest)

@@ -696,9 +696,9 @@ class TrainingMachine:
                 axis=2, dtype=np.int32
             )
             cycles, inputs, taken, products = backward.backward_cycles(
-                counts[index, g], masked, stage.backward_taps, stage.out_positions, engine.rows,
+                counts[index, g], masked, backward.task_places(stage, frames), stage.backward_taps, stage.out_positions, engine.rows,
                 engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages,
-                backward_drain(config), first, frames,
+                backward_drain(config), first,
             )  # fmt: skip
             work.append(
                 BackwardWork(

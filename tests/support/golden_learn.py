@@ -1,7 +1,7 @@
 """The learning engines in plain Python: every sum word by word in `FloatFormat`, every task event by event.
 
-Slow, and obvious. Nothing here is shared with `sim/engines`: geometry is worked out from kernel, stride and padding, sums
-are kept as words, time is stepped cycle by cycle (backward engine) or event by event (queues).
+Slow, and obvious. Nothing here is shared with `sim/engines`: geometry is worked out from kernel, stride and padding,
+sums are kept as words, time is stepped cycle by cycle (backward engine) or event by event (queues).
 """
 
 from __future__ import annotations
@@ -185,7 +185,9 @@ class GoldenTraining:
                 self._backward(i, layers)
             all_layers.append(layers)
             work += self._backward_engine(program, part, layers)
-        scaled = [np.array([value_of(w) for w in s.ravel()], F).reshape(s.shape) for s in self.sums]
+        scaled = [
+            np.array([value_of(int(w)) for w in s.ravel()], F).reshape(s.shape) for s in self.sums
+        ]
         skipped = next(
             (
                 stage.name
@@ -237,7 +239,7 @@ class GoldenTraining:
             )
             weight[at] = weight[at] - F(recipe.learning_rate) * momentum[at]
 
-    # ----------------------------------------------------------------------------------------------------- forward
+    # ------------------------------------------------------------------------------------- forward
 
     def _inputs(self, i: int, layers: list[Layer], images: Any) -> NDArray[np.int64]:
         """Return the integers of a stage's input, added over sources and windows."""
@@ -270,7 +272,7 @@ class GoldenTraining:
         vectors = self.parameters.vectors[i]
         inputs = self._inputs(i, layers, images)
         samples, steps = inputs.shape[:2]
-        shape = (samples, steps, stage.out_positions, stage.out_shape[2])
+        shape: tuple[int, ...] = (samples, steps, stage.out_positions, stage.out_shape[2])
         y = np.zeros(shape, F)
         scale = F(network.input_scale(stage) * 2.0 ** (planes_of(network, stage) - 1))
         is_last = i == len(network.stages) - 1
@@ -305,7 +307,10 @@ class GoldenTraining:
                     value = value + other.x[sample, t if other.x.shape[1] > 1 else 0, p, c]
             if t > 0:
                 value = rules.membrane(
-                    value, layer.u[sample, t - 1, p, c], layer.s[sample, t - 1, p, c], F(n.leak)
+                    value,
+                    layer.u[sample, t - 1, p, c],
+                    bool(layer.s[sample, t - 1, p, c]),
+                    F(n.leak),
                 )
             u = rounded(value, self.operands)
             layer.u[sample, t, p, c] = u
@@ -385,7 +390,7 @@ class GoldenTraining:
                 x[p, c] = rounded(x[p, c], self.operands)
         return x.reshape(y.shape), mean, inverse
 
-    # -------------------------------------------------------------------------------------------------------- loss
+    # ---------------------------------------------------------------------------------------- loss
 
     def _loss(self, layer: Layer, labels: NDArray[np.int64], first: int) -> None:
         recipe, classes = self.recipe, self.network.classes
@@ -424,7 +429,7 @@ class GoldenTraining:
                     if is_membrane:
                         value = leak * value
 
-    # ---------------------------------------------------------------------------------------------------- backward
+    # ------------------------------------------------------------------------------------ backward
 
     def _backward(self, i: int, layers: list[Layer]) -> None:
         network, stage, layer = self.network, self.network.stages[i], layers[i]
@@ -557,7 +562,7 @@ class GoldenTraining:
                         at_sum = (part, tap, k, within)
                         self.sums[i][at_sum] = self.adder.add(int(self.sums[i][at_sum]), entry)
 
-    # ------------------------------------------------------------------------------------- cycles of the backward engine
+    # --------------------------------------------------------------- cycles of the backward engine
 
     def _backward_engine(
         self, program: LearnProgram, part: int, layers: list[Layer]
@@ -619,12 +624,19 @@ def backward_task(
         for tap, q in enumerate(line):
             if q is not None:
                 under[q, tap] = p
-    places = [(f, q) for f in range(len(masks)) for q in range(stage.in_positions)]
+    columns = stage.in_shape[1]
+    phases: dict[Place, list[int]] = {}
+    for q in range(stage.in_positions):
+        y, x = q // columns + stage.padding[0], q % columns + stage.padding[1]
+        phases.setdefault((y % stage.stride[0], x % stage.stride[1]), []).append(q)
+    places = [(f, q) for phase in sorted(phases) for f in range(len(masks)) for q in phases[phase]]
     tile = engine.rows * engine.contexts
     cycles = seen = taken = products = 0
     for start in range(0, len(places), tile):
         tile_cycles = 0
         for tap in range(stage.taps):
+            if not any((q, tap) in under for _, q in places[start : start + tile]):
+                continue
             for block in range(0, stage.out_channels, engine.depth):
                 words = range(block, min(block + engine.depth, stage.out_channels))
                 ends = [
@@ -668,7 +680,7 @@ def backward_task(
     return cycles + engine.depth + multiplier_stages + adder_stages + 2, seen, taken, products
 
 
-# ---------------------------------------------------------------------------------------------------------- timeline
+# --------------------------------------------------------------------------------------- timeline
 
 
 def golden_timeline(

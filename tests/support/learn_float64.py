@@ -1,4 +1,4 @@
-"""A training step in float64, written from the equations alone: forward F1 and F2, backward B1 to B3, norms, weights W1.
+"""A training step in float64, from the equations alone: forward F1 and F2, backward B1 to B3, norms, weights W1.
 
 Nothing is rounded, summed in a given order or cut into tables; convolutions are sums over windows. What the engines
 give with 32-bit operands must come close to it, unless a membrane lies so near a threshold that rounding decides.

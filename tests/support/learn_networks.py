@@ -1,4 +1,4 @@
-"""Random small things to train: a Hypothesis strategy over chips, networks, recipes; parameters and batches from a seed."""
+"""Random small things to train: strategies over chips, networks, recipes; parameters and batches from a seed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Case:
         rng = np.random.default_rng(self.seed)
         parameters = initial_parameters(self.network, self.seed)
         for weights, vectors in zip(parameters.weights, parameters.vectors, strict=True):
-            weights *= np.float32(gain)
+            np.multiply(weights, np.float32(gain), out=weights)
             if "gamma" in vectors:
                 channels = len(vectors["gamma"])
                 vectors["gamma"][:] = rng.uniform(0.5, 1.5, channels)
