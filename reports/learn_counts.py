@@ -406,13 +406,15 @@ class _Counter:
     def _backward(self, index: int, stage: Stage, frames: int, channels: int, times: int) -> None:
         engine = self._config.backward
         positions = frames * stage.in_positions
-        words = stage.taps * stage.out_channels
-        tiles = -(-positions // (engine.rows * engine.contexts))
-        rows = -(-positions // engine.contexts)  # of all tiles that have a position
-        self._add("backward", index, word_writes=times * words * rows)
-        self._add(
-            "backward_weights", index, read_bytes=times * tiles * words * channels * self._operand
-        )
+        tile = engine.rows * engine.contexts
+        sent = writes = 0
+        for tiles in tiles_under(stage, frames, tile):
+            sent += len(tiles)
+            left = np.minimum(tile, positions - tiles * tile)
+            writes += int((-(-left // engine.contexts)).sum())  # rows that have a position
+        self._add("backward", index, word_writes=times * writes * stage.out_channels)
+        size = times * sent * stage.out_channels * channels * self._operand
+        self._add("backward_weights", index, read_bytes=size)
         # Every gradient of a frame once a tap and position that it reaches, and its mask.
         reached = int(np.count_nonzero(stage.backward_taps >= 0)) * frames * stage.out_channels
         self._add(
@@ -456,6 +458,13 @@ class _Counter:
         )
         if from_engine:
             self._add("forward_results", index, read_bytes=count * self._sum)
+
+
+def tiles_under(stage: Stage, frames: int, tile: int) -> list[Ints]:
+    """Return for each tap the tiles of positions that need its weights; in the engine's order of positions."""
+    places = np.concatenate([np.tile(phase, frames) for phase in stage.backward_phases])
+    under = stage.backward_taps[places] >= 0
+    return [np.unique(np.flatnonzero(under[:, tap]) // tile) for tap in range(stage.taps)]
 
 
 def _check(program: LearnProgram, backward: Sequence[BackwardCounts], counts: StepCounts) -> None:

@@ -74,6 +74,50 @@ def show(thing: str | Path, **convention: Any) -> Shown:
 
 
 def _show_config(config: ChipConfig) -> Shown:
+    tables = ()
+    if config.many_core_half is not None:
+        tables = _many_core_tables(config)
+    if config.learn_half is not None:
+        tables = (*tables, *_learn_tables(config))
+    return Shown("chip", config.name, tables)
+
+
+def _learn_tables(config: ChipConfig) -> tuple[Table, ...]:
+    learn = config.learn
+    rate = config.clock_hz / 1e12
+    lookups = {name: getattr(learn, name) for name in ("forward", "update")}
+    facts = (
+        ("fact", "value"),
+        ("configuration hash", config.config_hash),
+        ("clock", f"{config.clock_hz / 1e6:g} MHz, {config.node_nm} nm"),
+        *(
+            (
+                f"{name} engine",
+                f"{e.lanes:,} lanes, {e.lanes * e.group * rate:.2f} T inputs/s, whatever their density",
+            )
+            for name, e in lookups.items()
+        ),
+        (
+            "backward engine",
+            f"{learn.backward.rows * learn.backward.lanes:,} multiply-adds, "
+            f"{learn.backward.rows * learn.backward.lanes * rate:.2f} T/s of those that no zero spares",
+        ),
+        ("buffers", f"{learn.buffers.total / 2**20:.1f} MiB, each twice"),
+        ("DRAM", f"{learn.dram.bytes_per_cycle * config.clock_hz / 1e9:.0f} GB/s"),
+    )
+    fields = [("field", "value")]
+    for name, value in learn.model_dump().items():
+        parts = value.items() if isinstance(value, dict) else ()
+        fields += [(f"{name}.{part}", str(number)) for part, number in parts] or [
+            (name, str(value))
+        ]
+    return (
+        Table("learning engines", facts),
+        Table("fields of the learning engines", tuple(fields)),
+    )
+
+
+def _many_core_tables(config: ChipConfig) -> tuple[Table, ...]:
     chip = config.many_core
     core, mesh = chip.core, chip.network
     cores = chip.core_count
@@ -100,11 +144,7 @@ def _show_config(config: ChipConfig) -> Shown:
         *((name, str(bits)) for name, bits in layout.fields),
         ("all", str(layout.bits)),
     )
-    return Shown(
-        "chip",
-        config.name,
-        (Table("chip", facts), Table("fields", tuple(fields)), Table("flit", flit)),
-    )
+    return (Table("chip", facts), Table("fields", tuple(fields)), Table("flit", flit))
 
 
 def _show_network(path: Path, convention: dict[str, Any]) -> Shown:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .chip.config import ChipConfig
 from .compiling import resolve_chip
+from .errors import InputError
 from .hw.fpga import PARTS, place_and_route
 from .hw.fpga_result import FpgaResult
 from .hw.gates import count_gates
 from .reports.area import AreaResult, estimate_area
 from .reports.area_costs import load_area_costs
 from .reports.costs import load_costs
+from .reports.learn_area import LearnAreaResult, estimate_learn_area
 from .reports.result import write_whole
 from .reports.synthesis_page import area_page, fpga_page
 
@@ -65,11 +67,11 @@ def area(
     *,
     cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
-) -> AreaResult:
+) -> AreaResult | LearnAreaResult:
     """Estimate a chip's area: gate equivalents of its components and its memories, times a table of costs.
 
-    The first time a chip is asked for it is synthesised, which takes minutes; ``cache`` is where that is kept, by
-    default the user's cache folder.
+    The first time a many-core is asked for it is synthesised, which takes minutes; ``cache`` is where that is kept, by
+    default the user's cache folder. Learning engines are counted unit by unit instead.
 
     Raises
     ------
@@ -77,6 +79,8 @@ def area(
         Sentences: Yosys is missing, there is no table for the chip's node, the configuration is wrong.
     """
     config = resolve_chip(chip)
+    if config.many_core_half is None:
+        return estimate_learn_area(config)
     costs, memories = load_area_costs(config.node_nm), load_costs(config.node_nm)
     gates = count_gates(config, cache=cache, progress=progress)
     return estimate_area(gates.model_dump(), costs, memories)
@@ -91,10 +95,20 @@ def save_fpga(
 
 
 def save_area(
-    result: AreaResult, *, out: Path | None = None, page: Path | None = None
+    result: AreaResult | LearnAreaResult, *, out: Path | None = None, page: Path | None = None
 ) -> tuple[Path, ...]:
-    """Write a result as JSON and as a page; return the files."""
-    return _save(result, out, page, lambda: area_page(result))
+    """Write a result as JSON and as a page; return the files.
+
+    Raises
+    ------
+    InputError
+        For a page of learning engines, which there is not yet.
+    """
+    if page is not None and isinstance(result, LearnAreaResult):
+        raise InputError(
+            "there is no page of the area of learning engines yet; write it as JSON (--out)"
+        )
+    return _save(result, out, page, lambda: area_page(cast(AreaResult, result)))
 
 
 def fpga_rows(result: FpgaResult) -> dict[str, Rows]:
@@ -133,8 +147,10 @@ def fpga_rows(result: FpgaResult) -> dict[str, Rows]:
     return tables
 
 
-def area_rows(result: AreaResult) -> dict[str, Rows]:
+def area_rows(result: AreaResult | LearnAreaResult) -> dict[str, Rows]:
     """Return the tables of a result by title, the first row naming the columns."""
+    if isinstance(result, LearnAreaResult):
+        return _learn_area_rows(result)
     rows = [
         (
             row.component,
@@ -166,6 +182,30 @@ def area_rows(result: AreaResult) -> dict[str, Rows]:
             *((f"published: {c['name']}, {c['shape']}", "", "", f"{c['area_mm2']:.2f}", "") for c in result.published),
         ),
     }  # fmt: skip
+
+
+def _learn_area_rows(result: LearnAreaResult) -> dict[str, Rows]:
+    rows = [
+        (
+            r.component,
+            r.part,
+            r.what,
+            f"{r.count:,.0f}",
+            f"{r.each_mm2 * 1e6:,.1f}",
+            f"{r.area_mm2:.3f}",
+            r.status,
+        )
+        for r in result.rows
+    ]
+    sums = [(name, f"{area:.3f}") for name, area in result.by_component.items()]
+    published = [(f"published: {die.name}", f"{die.area_mm2:.1f}") for die in result.published]
+    return {
+        f"area at {result.node_nm} nm": (
+            ("component", "part", "what", "of them", "um2 of one", "mm2", "status"),
+            *rows,
+        ),
+        "sums": (("of", "mm2"), *sums, ("the chip", f"{result.area_mm2:.3f}"), *published),
+    }
 
 
 def _save(

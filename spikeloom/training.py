@@ -323,6 +323,12 @@ def train_network(
     return run
 
 
+def rates_of(options: Options, recipe: Recipe, samples: int) -> list[float]:
+    """Return the learning rate of every step of a training on so many samples."""
+    schedule = _Schedule(options, recipe, -(-samples // recipe.batch))
+    return [schedule.at(epoch, step) for epoch in range(options.epochs) for step in range(schedule.steps)]
+
+
 def accuracy(machine: TrainingMachine, data: LearnData) -> float:
     """Return the share of samples that the network, as it stands on the engines, gets right."""
     size = machine.program.batch
@@ -624,5 +630,5 @@ def train_step(
 
 __all__ = [
     "DivergedError", "Epoch", "LearnData", "Options", "Progress", "Training", "accuracy", "check_labels",
-    "prepare_data", "train_network", "train_step",
+    "prepare_data", "rates_of", "train_network", "train_step",
 ]  # fmt: skip

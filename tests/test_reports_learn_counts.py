@@ -29,9 +29,11 @@ from spikeloom.reports.learn_counts import (
     adds_per_input,
     count_step,
     dense_macs,
+    tiles_under,
     vector_work,
 )
 from spikeloom.reports.learn_energy import FREE_EVENTS, learn_energy
+from spikeloom.sim.engines.backward import task_places
 from spikeloom.sim.engines.estimate import estimate_backward, wanted_density
 from spikeloom.sim.engines.timeline import run_timeline
 from spikeloom.sim.engines.training import TrainingMachine
@@ -169,6 +171,21 @@ def test_dense_masks_skip_nothing():
         for stage in net.stages[1:]
     )
     assert counts.total("backward", "products") == expected
+
+
+@pytest.mark.parametrize("stage", network().stages[1:3], ids=lambda stage: stage.name)
+def test_words_are_sent_to_tiles_with_a_position_under_the_tap(stage):
+    places = task_places(stage, 5)[:, 1]
+    for tile in (4, 6, 100):
+        found = [set(tiles.tolist()) for tiles in tiles_under(stage, 5, tile)]
+        for tap in range(stage.taps):
+            needed = {
+                at // tile
+                for at, place in enumerate(places)
+                if stage.backward_taps[place, tap] >= 0
+            }
+            assert found[tap] == needed
+            assert needed
 
 
 def test_every_operation_of_the_vector_unit_has_a_price():

@@ -137,25 +137,66 @@ def test_tables_add_in_order(name, step):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_scaled_entries_round_before_they_add(name):
-    add_scaled = getattr(simd, f"add_table_scaled_{name}")
+@pytest.mark.parametrize(("planes", "sign"), [(2, 1.0), (3, -1.0), (8, 1.0), (8, -1.0)])
+def test_planes_add_scaled_entries_in_order(name, planes, sign):
+    """Table by table, in each plane by plane from the lowest: a scaled entry is rounded, then the sum."""
+    add_planes = getattr(simd, f"add_planes_{name}")
 
     @jit
-    def run(out, tables, entry, scale):
-        add_scaled(out, 0, tables, entry, scale)
+    def run(out, tables, entries, count, indices, first, step, plane_step, planes, sign):
+        add_planes(
+            out, LANES, tables, entries, count, indices, first, step, plane_step, planes, sign
+        )
 
     rng = np.random.default_rng(4)
-    adder = Adder(name)
-    for scale in (1.0, 0.5, -1.0, 2.0**-7):
-        tables, out = random_floats(rng, 3 * LANES, name), random_floats(rng, LANES, name)
-        tables[LANES : LANES + 4] = FORMATS[name].decode(3)  # subnormal: a shift drops bits
-        before = out.copy()
-        run(out, tables, 1, np.float32(scale))
-        expected = [
-            value_of(adder.add(word_of(a), adder.multiply(word_of(b), word_of(scale))))
-            for a, b in zip(before, tables[LANES:], strict=False)
-        ]
-        assert words_of(out) == words_of(np.array(expected))
+    adder, entries, count, first, step, plane_step = Adder(name), 4, 5, 3, 2, 16
+    tables = random_floats(rng, count * entries * LANES, name)
+    tables[: 8 * LANES : 5] = FORMATS[name].decode(3)  # subnormal: a shift drops bits
+    indices = rng.integers(0, entries, planes * plane_step).astype(np.uint8)
+    out = random_floats(rng, 2 * LANES, name)
+    sums, before = [word_of(v) for v in out[LANES:]], out[:LANES].copy()
+    run(out, tables, entries, count, indices, first, step, plane_step, planes, np.float32(sign))
+    for k in range(count):
+        for plane in range(planes):
+            entry = tables.reshape(count, entries, LANES)[
+                k, indices[first + k * step + plane * plane_step]
+            ]
+            words = [adder.scaled(word_of(v), plane, planes, sign < 0) for v in entry]
+            sums = [adder.add(total, w) for total, w in zip(sums, words, strict=True)]
+    assert words_of(out[LANES:]) == words_of(np.array([value_of(w) for w in sums]))
+    assert words_of(out[:LANES]) == words_of(before)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "exact"])
+def test_dense_products_are_those_of_rows(name):
+    """Of several positions at a time; a product with 0 changes no sum."""
+    multiply_add = getattr(simd, f"multiply_add_dense_{name}")
+
+    @jit
+    def run(out, weights, values, first, count):
+        multiply_add(out, LANES, weights, 2, values, first, count)
+
+    rng = np.random.default_rng(6)
+    count, operands = 5, "fp16" if name == "exact" else name
+    adder = Adder("fp32" if name == "exact" else name)
+    weights, values = random_floats(rng, 8 * LANES, operands), random_floats(rng, 40, operands)
+    weights[~np.isfinite(weights)] = 1.0
+    values[3::4] = 0.0
+    first = (1, 30, 11, 7)
+    assert len(first) == simd.POSITIONS
+    out = np.zeros((1 + len(first)) * LANES, np.float32)
+    run(out, weights, values, first, count)
+    assert not out[:LANES].any()
+    for i, start in enumerate(first):
+        sums = [0] * LANES
+        for j in range(count):
+            if values[start + j] == 0:
+                continue
+            row = weights.reshape(-1, LANES)[2 + j]
+            products = [adder.multiply(word_of(values[start + j]), word_of(w)) for w in row]
+            sums = [adder.add(total, p) for total, p in zip(sums, products, strict=True)]
+        got = out[(1 + i) * LANES : (2 + i) * LANES]
+        assert words_of(got) == words_of(np.array([value_of(w) for w in sums]))
 
 
 @pytest.mark.parametrize("name", [*NAMES, "exact"])

@@ -13,11 +13,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikeloom.chip.learn_network import INPUT, InputFormat, LearnNetwork, Neuron, Recipe, Stage, initial_parameters
+from spikeloom.chip.learn_network import (
+    INPUT,
+    InputFormat,
+    LearnNetwork,
+    Neuron,
+    Recipe,
+    Stage,
+    initial_parameters,
+)
 from spikeloom.errors import InputError, StoppedError
 from spikeloom.learning import load_task, train
 from spikeloom.models.datasets import load_mnist
-from spikeloom.training import DivergedError, LearnData, Options, prepare_data, train_network, train_step
+from spikeloom.training import (
+    DivergedError,
+    LearnData,
+    Options,
+    prepare_data,
+    train_network,
+    train_step,
+)
 
 from .test_cli import run
 
@@ -49,7 +64,9 @@ RECIPE = Recipe(timesteps=3, batch=16, learning_rate=0.1)
 
 
 def same(one, other) -> bool:
-    arrays = zip([*one.weights, *one.weight_momentum], [*other.weights, *other.weight_momentum], strict=True)
+    arrays = zip(
+        [*one.weights, *one.weight_momentum], [*other.weights, *other.weight_momentum], strict=True
+    )
     return all(np.array_equal(a, b) for a, b in arrays)
 
 
@@ -86,12 +103,27 @@ def test_after_a_stop_the_weights_are_those_of_a_run_without_one(tmp_path, stop_
 
     with pytest.raises(StoppedError, match="go on with --resume"):
         train_network(
-            network, stopped, data, RECIPE, CHIP, options=options, checkpoint=tmp_path / "c", progress=interrupt
+            network,
+            stopped,
+            data,
+            RECIPE,
+            CHIP,
+            options=options,
+            checkpoint=tmp_path / "c",
+            progress=interrupt,
         )
     assert not same(stopped, whole)
     fresh = initial_parameters(network, 3)
     resumed = train_network(
-        network, fresh, data, RECIPE, CHIP, options=options, checkpoint=tmp_path / "c", resume=True, threads=1
+        network,
+        fresh,
+        data,
+        RECIPE,
+        CHIP,
+        options=options,
+        checkpoint=tmp_path / "c",
+        resume=True,
+        threads=1,
     )
     assert same(fresh, whole)
     keep = lambda epoch: replace(epoch, wall_s=0.0)  # noqa: E731
@@ -102,7 +134,9 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_changes_nothing(tmp_p
     network, data = small_network(), three_classes()
     parameters = initial_parameters(network, 3)
     checkpoint = tmp_path / "c"
-    train_network(network, parameters, data, RECIPE, CHIP, options=Options(epochs=1), checkpoint=checkpoint)
+    train_network(
+        network, parameters, data, RECIPE, CHIP, options=Options(epochs=1), checkpoint=checkpoint
+    )
     whole = checkpoint.read_bytes()
     before = initial_parameters(network, 3)
     cases = [
@@ -115,14 +149,28 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_changes_nothing(tmp_p
         fresh = initial_parameters(network, 3)
         with pytest.raises(InputError, match=message):
             train_network(
-                network, fresh, data, recipe, CHIP, options=Options(epochs=1), checkpoint=checkpoint, resume=True
+                network,
+                fresh,
+                data,
+                recipe,
+                CHIP,
+                options=Options(epochs=1),
+                checkpoint=checkpoint,
+                resume=True,
             )
         assert same(fresh, before)
         assert checkpoint.read_bytes() == content
     np.savez(tmp_path / "other.npz", inputs=np.zeros(3))
     with pytest.raises(InputError, match="is no checkpoint"):
         train_network(
-            network, before, data, RECIPE, CHIP, options=Options(epochs=1), checkpoint=tmp_path / "other.npz", resume=True
+            network,
+            before,
+            data,
+            RECIPE,
+            CHIP,
+            options=Options(epochs=1),
+            checkpoint=tmp_path / "other.npz",
+            resume=True,
         )
 
 
@@ -130,8 +178,18 @@ def test_a_loss_that_diverges_says_where_and_leaves_the_checkpoint(tmp_path):
     network, data = small_network(), three_classes()
     parameters = initial_parameters(network, 3)
     wild = replace(RECIPE, learning_rate=1e30, loss_scale=1.0)
-    with pytest.raises(DivergedError, match=r"in epoch 0, step \d+: the sums of layer hidden overflowed"):
-        train_network(network, parameters, data, wild, CHIP, options=Options(epochs=2), checkpoint=tmp_path / "c")
+    with pytest.raises(
+        DivergedError, match=r"in epoch 0, step \d+: the sums of layer hidden overflowed"
+    ):
+        train_network(
+            network,
+            parameters,
+            data,
+            wild,
+            CHIP,
+            options=Options(epochs=2),
+            checkpoint=tmp_path / "c",
+        )
     assert not (tmp_path / "c").exists()
 
 
@@ -140,7 +198,9 @@ def test_a_step_that_overflows_moves_nothing_and_halves_the_scale():
     batch = three_classes(8)
     start = initial_parameters(network, 0)
     recipe = replace(RECIPE, batch=8, loss_scale=2.0**30)
-    result, after, _ = train_step(network, batch.inputs.reshape(8, 12), batch.labels, recipe, CHIP, parameters=start)
+    result, after, _ = train_step(
+        network, batch.inputs.reshape(8, 12), batch.labels, recipe, CHIP, parameters=start
+    )
     assert result.skipped is not None
     assert same(start, after)
 
@@ -169,7 +229,10 @@ def test_data_that_cannot_be_used_is_described():
         ({"x": good}, "holds no array 'inputs', only x"),
         ({"inputs": good}, "holds no array 'labels'"),
         ({"inputs": good[:0], "labels": labels[:0]}, "at least one sample"),
-        ({"inputs": np.where(np.arange(12) == 5, np.nan, good), "labels": labels}, r"inputs\[0, 5\] is nan"),
+        (
+            {"inputs": np.where(np.arange(12) == 5, np.nan, good), "labels": labels},
+            r"inputs\[0, 5\] is nan",
+        ),
         ({"inputs": good[:, :11], "labels": labels}, r"a sample of shape \(11,\) is neither"),
         ({"inputs": good, "labels": labels[:3]}, r"labels must be \(4,\) whole numbers"),
         ({"inputs": np.array([["a"] * 12] * 4), "labels": labels}, "must hold numbers"),
@@ -179,7 +242,9 @@ def test_data_that_cannot_be_used_is_described():
             prepare_data(arrays, (1, 1, 12), 3)
     data = three_classes()
     data.labels[7] = 3
-    with pytest.raises(InputError, match=r"label 3 of sample 7 is out of range; the network has 3 classes, 0\.\.2"):
+    with pytest.raises(
+        InputError, match=r"label 3 of sample 7 is out of range; the network has 3 classes, 0\.\.2"
+    ):
         train_network(small_network(), initial_parameters(small_network(), 0), data, RECIPE, CHIP)
 
 
@@ -189,8 +254,14 @@ def test_options_that_cannot_be_used_are_described():
         ({"network": "cifar_conv"}, "there is no data for cifar_conv here"),
         ({"network": "mnist_mlp", "norm": "layer"}, "norm must be one of none, batch, frozen"),
         ({"network": "mnist_mlp", "recipe": {"momentum": 1.5}}, "momentum must be within"),
-        ({"network": "mnist_mlp", "recipe": {"learning_rate": 0.0}}, "learning_rate must be a positive number"),
-        ({"network": "mnist_mlp", "recipe": {"micro_batches": 99}}, "micro_batches must be at most the batch"),
+        (
+            {"network": "mnist_mlp", "recipe": {"learning_rate": 0.0}},
+            "learning_rate must be a positive number",
+        ),
+        (
+            {"network": "mnist_mlp", "recipe": {"micro_batches": 99}},
+            "micro_batches must be at most the batch",
+        ),
         ({"network": "mnist_mlp", "samples": 0}, "samples must be at least 1"),
         ({"network": "mnist_mlp", "chip": "tiny"}, "has no learning engines"),
     ]
@@ -223,12 +294,27 @@ def test_the_command_trains_and_what_it_writes_runs_on_the_many_core(capsys, tmp
     assert accuracy > 0.7
     assert "epoch 4: loss" in err
     program = tmp_path / "net.chip"
-    assert run(capsys, "compile", trained, "--chip", "tianjic", "--convention", "nir", "-o", program)[0] == 0
+    assert (
+        run(capsys, "compile", trained, "--chip", "tianjic", "--convention", "nir", "-o", program)[
+            0
+        ]
+        == 0
+    )
     arrays = np.load(digits)
     flat = tmp_path / "flat.npz"
     np.savez(flat, inputs=arrays["inputs"], labels=arrays["labels"])
     code, out, err = run(
-        capsys, "run", program, flat, "--timesteps", 4, "--encode", "direct", "--decide", "membrane", "--json"
+        capsys,
+        "run",
+        program,
+        flat,
+        "--timesteps",
+        4,
+        "--encode",
+        "direct",
+        "--decide",
+        "membrane",
+        "--json",
     )
     assert code == 0, err
     assert abs(json.loads(out)["accuracy"] - accuracy) < 0.05
@@ -238,7 +324,19 @@ def test_a_nir_file_is_trained_and_written_back(capsys, tmp_path, digits):
     from spikeloom.models.zoo import path
 
     out = tmp_path / "again.nir"
-    options = ("--convention", "nir", "--data", digits, "--epochs", 1, "--batch", 64, "--keep-weights", "--lr", 0.001)
+    options = (
+        "--convention",
+        "nir",
+        "--data",
+        digits,
+        "--epochs",
+        1,
+        "--batch",
+        64,
+        "--keep-weights",
+        "--lr",
+        0.001,
+    )
     code, text, err = run(capsys, "train", path("mnist_mlp"), *options, "-o", out)
     assert code == 0, err
     assert "mnist_mlp trained on h2learn" in text
@@ -278,3 +376,69 @@ def test_ctrl_c_stops_at_the_end_of_a_step(tmp_path, digits):
         process.kill()
     assert process.returncode == 130
     assert f"go on with --resume --checkpoint {checkpoint}" in err
+
+
+def test_a_dry_run_prices_a_step_and_writes_its_timeline(capsys, tmp_path):
+    trace = tmp_path / "trace.json"
+    code, out, err = run(
+        capsys,
+        "train",
+        "cifar_conv",
+        "--dry-run",
+        "--batch",
+        4,
+        "--norm",
+        "frozen",
+        "--trace",
+        trace,
+        "--json",
+    )
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["batch"] == 4
+    assert told["energy_j"] > 0
+    assert told["macs"] > 3 * 4 * 6 * 700e6 * 0.99
+    events = json.loads(trace.read_text())["traceEvents"]
+    slices = [event for event in events if event["ph"] == "X"]
+    assert max(e["ts"] + e["dur"] for e in slices) == pytest.approx(told["seconds"] * 1e6)
+    # The tasks of a queue follow one another, but for transfers, whose latencies overlap.
+    for queue in range(4):
+        track = sorted((e["ts"], e["dur"]) for e in slices if e["tid"] == queue)
+        assert len(track) > 3
+        assert all(a + d <= b + 1e-6 for (a, d), (b, _) in zip(track, track[1:], strict=False))
+    dense = json.loads(run(capsys, "train", "cifar_conv", "--dry-run", "--batch", 4, "--json")[1])
+    assert dense["cycles"] > told["cycles"]  # batch statistics make gradients dense
+    assert "busy" in run(capsys, "train", "mnist_mlp", "--dry-run")[1]
+    code, _, err = run(capsys, "train", "mnist_mlp", "--trace", trace)
+    assert (code, "--trace goes with --dry-run" in err) == (2, True)
+
+
+def test_the_ideas_are_compared(capsys, tmp_path):
+    code, out, err = run(capsys, "compare", "fashion_conv", "--batch", 8, "--plots", tmp_path)
+    assert code == 0, err
+    for text in (
+        "lookup, g = 4",
+        "zero gradients",
+        "overlapped by tokens",
+        "V100 fp32",
+        "published",
+    ):
+        assert text in out
+    assert len(list(tmp_path.glob("*.svg"))) == 4
+    code, _, err = run(capsys, "compare", "fashion_conv", "--spike-density", 2)
+    assert code == 2
+    assert "within 0..1" in err
+
+
+def test_learning_chips_are_shown_and_measured_and_run_nothing(capsys, tmp_path):
+    assert "backward engine" in run(capsys, "show", "h2learn")[1]
+    told = json.loads(run(capsys, "area", "--chip", "h2learn", "--json")[1])
+    assert 100 < told["area_mm2"] < 120
+    for command in (
+        ("verilog", "--chip", "h2learn", "-o", tmp_path / "v"),
+        ("fpga", "--chip", "h2learn"),
+    ):
+        code, _, err = run(capsys, *command)
+        assert code == 2
+        assert "has no many-core, only learning engines" in err
+    assert not (tmp_path / "v").exists()

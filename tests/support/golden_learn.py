@@ -247,14 +247,14 @@ class GoldenTraining:
         rows, columns, channels = network.output_shape(stage.sources[0])
         total: Any = 0
         for source in stage.sources:
-            frames = (
+            frames: Any = (
                 images.astype(np.int64)
                 if source == INPUT
                 else layers[source]
                 .s.astype(np.int64)
                 .reshape(*layers[source].s.shape[:2], rows, columns, channels)
             )
-            pooled = np.zeros(
+            pooled: Any = np.zeros(
                 (*frames.shape[:2], rows // stage.pool, columns // stage.pool, channels), np.int64
             )
             for y in range(pooled.shape[2]):
