@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,7 +29,9 @@ BATCHES = {"mnist_mlp": 64, "fashion_conv": 64, "cifar_conv": 16}
 
 def main() -> None:
     """Print a line a network."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--networks", default=",".join(BATCHES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -42,7 +45,7 @@ def main() -> None:
 
 def compare(name: str, repeats: int, threads: int, norm: str) -> None:
     """Time both on one network."""
-    network = build_learn_network(name, norm)
+    network = build_learn_network(name, cast(Any, norm))
     recipe = LEARN_ZOO[name].recipe
     batch = BATCHES[name]
     rng = np.random.default_rng(0)

@@ -146,7 +146,6 @@ class Stage:
         result[self.forward_taps[out, tap], tap] = out
         return result
 
-
     @cached_property
     def backward_phases(self) -> tuple[NDArray[np.int32], ...]:
         """Input positions by phase of the stride, ascending in each: those of a phase lie under the same taps."""
@@ -154,7 +153,9 @@ class Stage:
         y = (np.arange(rows) + self.padding[0]) % self.stride[0]
         x = (np.arange(columns) + self.padding[1]) % self.stride[1]
         phase = (y[:, None] * self.stride[1] + x[None, :]).reshape(-1)
-        return tuple(np.flatnonzero(phase == number).astype(np.int32) for number in np.unique(phase))
+        return tuple(
+            np.flatnonzero(phase == number).astype(np.int32) for number in np.unique(phase)
+        )
 
 
 @dataclass(frozen=True)
@@ -342,10 +343,7 @@ class LearnNetwork:
 
     def planes(self, stage: Stage) -> int:
         """Return the bit planes of a stage's input: 1 for spikes, more for pooled or added ones and for images."""
-        if INPUT in stage.sources:
-            largest = (1 << self.input.bits) - 1
-        else:
-            largest = len(stage.sources)
+        largest = (1 << self.input.bits) - 1 if INPUT in stage.sources else len(stage.sources)
         return (largest * stage.pool**2).bit_length()
 
     def is_signed(self, stage: Stage) -> bool:

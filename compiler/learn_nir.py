@@ -65,7 +65,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Value:
-    """Spikes of stages, or the input, on their way to synapses: a shape (channels, rows, columns), pooled, flattened."""
+    """Spikes of stages, or the input, on their way to synapses: (channels, rows, columns), pooled, flattened."""
 
     sources: tuple[int, ...]
     shape: Shape3
@@ -226,7 +226,8 @@ class _Importer:
         _, out_rows, out_columns = _rows_columns(self._shapes[node.name])
         stage = Stage(
             name=node.name, in_shape=(height, width, channels), out_shape=(out_rows, out_columns, out_channels),
-            sources=value.sources, pool=value.pool, kernel=(rows, columns), stride=stride, padding=padding, groups=groups,
+            sources=value.sources, pool=value.pool, kernel=(rows, columns), stride=stride, padding=padding,
+            groups=groups,
         )  # fmt: skip
         flat = weight.reshape(groups, out_channels // groups, in_channels, rows * columns)
         return _Sums(
@@ -333,9 +334,9 @@ class _Importer:
             c.reset not in ("value", "zero") or c.reset_timing != "same" or c.compare != "gt"
         ):
             raise NetworkError(
-                f"node {node.name!r}: the learning engines train neurons that fire above the threshold and are reset to 0 "
-                f"in the same timestep, not {c.compare}, {c.reset}, {c.reset_timing}; say so with --reset, --reset-timing "
-                f"and --compare if that is what you want."
+                f"node {node.name!r}: the learning engines train neurons that fire above the threshold and are reset "
+                f"to 0 in the same timestep, not {c.compare}, {c.reset}, {c.reset_timing}; say so with --reset, "
+                f"--reset-timing and --compare if that is what you want."
             )
         fields = {}
         for field, needed in (
@@ -540,7 +541,8 @@ class _Writer:
                 stage.out_shape[2], stage.in_channels, *stage.kernel
             )
             self._node(
-                stage.name, "Conv2d", weight=kernel, bias=bias, stride=np.array(stage.stride), padding=np.array(stage.padding),
+                stage.name, "Conv2d", weight=kernel, bias=bias, stride=np.array(stage.stride),
+                padding=np.array(stage.padding),
                 dilation=np.ones(2, np.int64), groups=stage.groups, input_shape=np.array(stage.in_shape[:2]),
             )  # fmt: skip
         self._edges += [(source, stage.name) for source in sources]

@@ -1,4 +1,4 @@
-"""The tasks of a training step: what each engine does, in pieces that fit its buffers, and what each piece waits for."""
+"""The tasks of a training step: what each engine does, in pieces that fit its buffers, and what each waits for."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class _Compiler:
         return program
 
     def _merge(self, streams: list[_Stream]) -> None:
-        """Run streams to their ends, always the one that is least far: queues are in order, so engines overlap as here."""
+        """Run streams to their ends, always the one that is least far: queues are in order, so engines overlap so."""
         while streams:
             stream = min(streams, key=lambda s: s.done / s.total)
             self._at = stream.part
@@ -634,7 +634,7 @@ class _Compiler:
             stores.append(store)
 
     def _optimise(self, stage: Stage, gradients: list[int]) -> None:
-        """New weights: three words read an element, two and a copy for the engines written."""
+        """Move weights: three words read an element, two and a copy for the engines written."""
         a_row = stage.taps * stage.in_channels
         reads, writes = 3 * _MASTER_BYTES, 2 * _MASTER_BYTES + self._operand
         fits = min(

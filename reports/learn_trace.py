@@ -59,7 +59,8 @@ def step_trace(program: LearnProgram, start: NDArray[Any], end: NDArray[Any]) ->
     ), begin, stop in rows:
         what = Operation(operation).name.lower().replace("_", " ")
         arguments = {
-            "micro batch": part, "frames": f"{first} to {first + frames}", "channels": f"{channel} to {channel + channels}",
+            "micro batch": part, "frames": f"{first} to {first + frames}",
+            "channels": f"{channel} to {channel + channels}",
             "cycles": stop - begin,
         }  # fmt: skip
         if operation == Operation.TRANSFER:

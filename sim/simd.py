@@ -75,24 +75,17 @@ def _splat(builder: ir.IRBuilder, scalar: Any) -> Any:
     )
 
 
-@intrinsic
-def round_fp16(typing_context: Any, value: Any) -> Any:
-    """Return a 32-bit float rounded to the nearest 16-bit one (IEEE binary16)."""
+def _round_scalar(form: int) -> Any:
+    @intrinsic
+    def rounded(typing_context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            if form == FP16:
+                return _half(builder, arguments[0], _FLOAT, _HALF)
+            return _bfloat(builder, arguments[0], _FLOAT, _I32)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _half(builder, arguments[0], _FLOAT, _HALF)
+        return types.float32(types.float32), generate
 
-    return types.float32(types.float32), generate
-
-
-@intrinsic
-def round_bf16(typing_context: Any, value: Any) -> Any:
-    """Return a 32-bit float rounded to the nearest bfloat16."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _bfloat(builder, arguments[0], _FLOAT, _I32)
-
-    return types.float32(types.float32), generate
+    return rounded
 
 
 def _add_tables(form: int, count: int) -> Any:
@@ -325,6 +318,9 @@ def _add_rows(form: int) -> Any:
 
     return add
 
+
+# Round a 32-bit float to the nearest 16-bit one (IEEE binary16), or to the nearest bfloat16.
+round_fp16, round_bf16 = _round_scalar(FP16), _round_scalar(BF16)
 
 # ``add_tables(out, at, tables, entries, indices, first, step)``: to the LANES sums from ``out[at]`` on, add one row of
 # each of GROUPS tables in a row, of ``entries`` rows each, table k's chosen by ``indices[first + k * step]``.

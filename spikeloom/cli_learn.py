@@ -137,7 +137,8 @@ def train_command(
     if trace is not None and not dry_run:
         fail("--trace goes with --dry-run")
     recipe = {
-        "batch": batch, "timesteps": timesteps, "learning_rate": rate, "momentum": momentum, "weight_decay": weight_decay,
+        "batch": batch, "timesteps": timesteps, "learning_rate": rate, "momentum": momentum,
+        "weight_decay": weight_decay,
         "loss": loss, "readout": readout, "micro_batches": micro_batches,
     }  # fmt: skip
     reading: dict[str, Any] = {
@@ -254,7 +255,7 @@ def compare_command(
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """What each idea of the learning engines is worth for a network, and the chip beside a modelled V100.
+    """Tell what each idea of the learning engines is worth for a network; and the chip beside a modelled V100.
 
     Tables against adders, the size of the tables' groups, sparsity on one side or both, engines in turn or together.
     Example: `spikeloom compare cifar_conv --norm frozen --plots plots`
@@ -266,7 +267,8 @@ def compare_command(
     recipe = {"batch": batch, "timesteps": timesteps, "micro_batches": micro_batches}
     with errors.status("compare") as status:
         result, against = compare(
-            network, chip=chip, norm=norm, recipe=recipe, spike_density=spike_density, gradient_density=gradient_density,
+            network, chip=chip, norm=norm, recipe=recipe, spike_density=spike_density,
+            gradient_density=gradient_density,
             mask_density=mask_density, seed=seed, progress=lambda what: status.update(f"compare: {what}"),
         )  # fmt: skip
         written = () if plots is None else save_ablation_plots(result, plots)

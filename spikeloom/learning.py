@@ -246,7 +246,8 @@ def compare(
     found = _load_network(network, norm, recipe, convention, None, None, None, None)
     densities = _densities(found.network, gradient_density)
     result = ablations(
-        found.network, found.recipe, config, spike_density=spike_density, input_density=densities, mask_density=mask_density,
+        found.network, found.recipe, config, spike_density=spike_density, input_density=densities,
+        mask_density=mask_density,
         seed=seed, progress=progress,
     )  # fmt: skip
     if progress is not None:

@@ -86,6 +86,7 @@ def _learn_tables(config: ChipConfig) -> tuple[Table, ...]:
     learn = config.learn
     rate = config.clock_hz / 1e12
     lookups = {name: getattr(learn, name) for name in ("forward", "update")}
+    products = learn.backward.rows * learn.backward.lanes
     facts = (
         ("fact", "value"),
         ("configuration hash", config.config_hash),
@@ -99,8 +100,7 @@ def _learn_tables(config: ChipConfig) -> tuple[Table, ...]:
         ),
         (
             "backward engine",
-            f"{learn.backward.rows * learn.backward.lanes:,} multiply-adds, "
-            f"{learn.backward.rows * learn.backward.lanes * rate:.2f} T/s of those that no zero spares",
+            f"{products:,} multiply-adds, {products * rate:.2f} T/s of those that no zero spares",
         ),
         ("buffers", f"{learn.buffers.total / 2**20:.1f} MiB, each twice"),
         ("DRAM", f"{learn.dram.bytes_per_cycle * config.clock_hz / 1e9:.0f} GB/s"),

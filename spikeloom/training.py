@@ -52,7 +52,7 @@ class DivergedError(LearnError):
 
 @dataclass(frozen=True)
 class LearnData:
-    """Inputs (samples, timesteps or 1, rows, columns, channels) uint8, in integers of ``format``, and labels (samples,)."""
+    """Inputs (samples, timesteps or 1, rows, columns, channels) uint8, integers of ``format``; labels (samples,)."""
 
     inputs: Bytes
     labels: Ints
@@ -70,7 +70,7 @@ class LearnData:
 class Options:
     """How long and at which rate to train, beside the recipe of a step.
 
-    ``schedule`` is ``constant``, ``cosine`` (down to 0), or ``step:A,B`` (a tenth from epoch A on, a hundredth from B on).
+    ``schedule`` is ``constant``, ``cosine`` (down to 0), or ``step:A,B`` (a tenth from epoch A, a hundredth from B on).
     """
 
     epochs: int = 10
@@ -136,7 +136,8 @@ class Progress:
 
 
 def prepare_data(
-    arrays: dict[str, NDArray[Any]], shape: tuple[int, int, int], timesteps: int, *, bits: int = 8, where: str = "the data",
+    arrays: dict[str, NDArray[Any]], shape: tuple[int, int, int], timesteps: int, *, bits: int = 8,
+    where: str = "the data",
 ) -> LearnData:  # fmt: skip
     """Bring data to the engines' integers.
 
@@ -152,7 +153,8 @@ def prepare_data(
     Raises
     ------
     InputError
-        Missing arrays, shapes or types that do not fit, numbers that are not finite, no samples, labels that do not match.
+        Missing arrays, shapes or types that do not fit, numbers that are not finite, no samples,
+        labels that do not fit.
     """
     for name in ("inputs", "labels"):
         if name not in arrays:
@@ -326,7 +328,11 @@ def train_network(
 def rates_of(options: Options, recipe: Recipe, samples: int) -> list[float]:
     """Return the learning rate of every step of a training on so many samples."""
     schedule = _Schedule(options, recipe, -(-samples // recipe.batch))
-    return [schedule.at(epoch, step) for epoch in range(options.epochs) for step in range(schedule.steps)]
+    return [
+        schedule.at(epoch, step)
+        for epoch in range(options.epochs)
+        for step in range(schedule.steps)
+    ]
 
 
 def accuracy(machine: TrainingMachine, data: LearnData) -> float:
@@ -390,7 +396,8 @@ class _State:
             for row in self.densities
         )
         return Epoch(
-            epoch=epoch, loss=self.loss / self.samples, accuracy=self.correct / self.samples, test_accuracy=test, steps=steps,
+            epoch=epoch, loss=self.loss / self.samples, accuracy=self.correct / self.samples,
+            test_accuracy=test, steps=steps,
             skipped_steps=self.skipped, cycles=self.cycles, simulated_s=self.cycles / clock_hz,
             energy_j=self.energy_j, wall_s=wall_s,
             spike_rate=rates, mask_density=masks, gradient_density=gradients,
@@ -556,7 +563,8 @@ def _load_checkpoint(path: Path, key: str, parameters: Parameters) -> _State:
         )
     if found != key:
         raise InputError(
-            f"{path} belongs to another training: network, recipe, chip, data, epochs, schedule and seed must be the same"
+            f"{path} belongs to another training: network, recipe, chip, data, epochs, schedule and seed must be as "
+            f"they were"
         )
     own = _arrays(parameters)
     if set(own) != set(loaded) or any(own[name].shape != loaded[name].shape for name in own):

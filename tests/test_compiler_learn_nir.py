@@ -60,7 +60,9 @@ def test_a_network_comes_back_as_it_was_written(tmp_path):
             assert found.neuron.leak == pytest.approx(was.neuron.leak, abs=1e-12)
             assert found.neuron.threshold == was.neuron.threshold
         np.testing.assert_allclose(back.parameters.weights[new], parameters.weights[old], rtol=1e-6)
-    np.testing.assert_array_equal(back.parameters.vectors[order[0]]["bias"], parameters.vectors[0]["bias"])
+    np.testing.assert_array_equal(
+        back.parameters.vectors[order[0]]["bias"], parameters.vectors[0]["bias"]
+    )
     assert back.readout_leak == 0.0
 
 
@@ -78,10 +80,14 @@ def test_norms_are_folded_when_a_network_is_written(tmp_path):
     v = parameters.vectors[0]
     factor = v["gamma"] * 0.5 / np.sqrt(v["running_var"] + 1e-5)
     np.testing.assert_allclose(
-        back.parameters.weights[index], parameters.weights[0] * factor.reshape(1, 1, 1, -1), rtol=1e-5
+        back.parameters.weights[index],
+        parameters.weights[0] * factor.reshape(1, 1, 1, -1),
+        rtol=1e-5,
     )
     np.testing.assert_allclose(
-        back.parameters.vectors[index]["bias"], v["beta"] + factor * (v["bias"] - v["running_mean"]), rtol=1e-5
+        back.parameters.vectors[index]["bias"],
+        v["beta"] + factor * (v["bias"] - v["running_mean"]),
+        rtol=1e-5,
     )
 
 
@@ -116,14 +122,17 @@ def _changed(graph: NirGraph, name: str, **fields: object) -> NirGraph:
 
 
 def _typed(graph: NirGraph, name: str, kind: str) -> NirGraph:
-    return replace(graph, nodes={**graph.nodes, name: NirNode(name, kind, graph.nodes[name].params)})
+    return replace(
+        graph, nodes={**graph.nodes, name: NirNode(name, kind, graph.nodes[name].params)}
+    )
 
 
 def test_what_cannot_be_trained_is_named():
     graph = read_nir(path("mnist_conv"))
     cases = [
         (_typed(graph, "lif1", "CubaLIF"), NIR, "node 'lif1': CubaLIF cannot be trained"),
-        (_changed(graph, "lif1", v_threshold=np.linspace(1, 2, 8 * 144).reshape(8, 12, 12)), NIR, "differ in v_threshold"),
+        (_changed(graph, "lif1", v_threshold=np.linspace(1, 2, 8 * 144).reshape(8, 12, 12)), NIR,
+        "differ in v_threshold"),
         (_changed(graph, "lif1", v_leak=np.full((8, 12, 12), 0.5)), NIR, "v_leak must be 0"),
         (graph, DEFAULTS["snntorch"], "node 'lif1': the learning engines train neurons that fire above"),
         (replace(graph, edges=(*graph.edges, ("lif2", "lif1"))), NIR, "lif1"),
@@ -135,7 +144,13 @@ def test_what_cannot_be_trained_is_named():
 
 def test_a_dilated_convolution_is_refused(tmp_path):
     conv = node(
-        "Conv2d", weight=np.ones((2, 1, 3, 3)), bias=np.zeros(2), stride=1, padding=0, dilation=np.array([2, 2]), groups=1
+        "Conv2d",
+        weight=np.ones((2, 1, 3, 3)),
+        bias=np.zeros(2),
+        stride=1,
+        padding=0,
+        dilation=np.array([2, 2]),
+        groups=1,
     )
     file = write(tmp_path / "net.nir", chain((1, 8, 8), (2, 4, 4), conv=conv, lif=lif((2, 4, 4))))
     with pytest.raises(NetworkError, match="node 'conv': dilated convolutions cannot be trained"):

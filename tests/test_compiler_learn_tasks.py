@@ -482,7 +482,7 @@ def test_tasks_of_any_network():
                 checked[name] += count
 
     run()
-    assert len(checked) >= 17, sorted(checked)
+    assert len(checked) == 21, sorted(checked)
     assert min(checked.values()) >= 5, dict(checked)
 
 

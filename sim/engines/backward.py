@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...chip.learn_network import Stage
-
 from ..jit import jit, jit_inline
 from ..simd import (
     BF16,

@@ -105,7 +105,8 @@ def _estimate(
         counts[:, block] = rng.binomial(depth, density, len(counts))
     masked = rng.binomial(channels, wanted, (drawn, stage.in_positions)).astype(np.int32)
     cycles, *rest = backward_cycles(
-        counts, masked, task_places(stage, drawn), stage.backward_taps, stage.out_positions, engine.rows, engine.lanes, engine.contexts,
+        counts, masked, task_places(stage, drawn), stage.backward_taps, stage.out_positions, engine.rows,
+        engine.lanes, engine.contexts,
         engine.depth, stage.out_channels, config.adder_stages, backward_drain(config), 0,
     )  # fmt: skip
     tiles = -(-frames * stage.in_positions // tile) / -(-drawn * stage.in_positions // tile)

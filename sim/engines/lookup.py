@@ -1,7 +1,7 @@
 """The lookup engine: sums of operands that binary inputs choose, by tables of subset sums. Forward and weight update.
 
 The order of every sum is that of docs/blocks/learning.md: tables are built from the lowest operand up, an output adds
-its tables' entries in the order of the groups, and, where inputs have several bit planes, plane by plane within a group.
+its tables' entries in the order of the groups, and, where inputs have several bit planes, plane by plane in a group.
 """
 
 from __future__ import annotations

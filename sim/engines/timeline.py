@@ -43,7 +43,7 @@ class Timeline:
 
 
 def task_cycles(program: LearnProgram, backward: Ints) -> Ints:
-    """Return for how many cycles each task holds its engine or the channel; ``backward`` are those of its tasks, in order."""
+    """Return for how many cycles each task holds its engine or the channel; ``backward`` has those of its tasks."""
     config, network = program.config.learn, program.network
     cycles = np.zeros(len(program.tasks), np.int64)
     known: dict[tuple[int, ...], int] = {}
@@ -93,7 +93,6 @@ def _run(queues, waits, busy, latency, dispatch, start, end):
         order[filled[queues[index]]] = index
         filled[queues[index]] += 1
     head, done = np.zeros(_QUEUES, np.int64), np.zeros(_QUEUES, np.int64)
-    free = np.zeros(_QUEUES, np.int64)  # of engines: when the next task may start
     channel_free = 0
     last_served = _QUEUES - 1
     now = 0

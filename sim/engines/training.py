@@ -437,7 +437,7 @@ class TrainingMachine:
             vectors["running_var"][:] = keep * vectors["running_var"] + take * unbiased
         else:
             mean = vectors["running_mean"].copy()
-            inverse = np.float32(1.0) / np.sqrt(vectors["running_var"] + np.float32(norm.epsilon))
+            inverse = vector.inverse_deviation(vectors["running_var"], norm.epsilon)
         gain = vectors["gamma"] * np.float32(norm.scale)
         x = np.empty_like(y)
         beta = vectors["beta"]
@@ -696,7 +696,8 @@ class TrainingMachine:
                 axis=2, dtype=np.int32
             )
             cycles, inputs, taken, products = backward.backward_cycles(
-                counts[index, g], masked, backward.task_places(stage, frames), stage.backward_taps, stage.out_positions, engine.rows,
+                counts[index, g], masked, backward.task_places(stage, frames), stage.backward_taps,
+                stage.out_positions, engine.rows,
                 engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages,
                 backward_drain(config), first,
             )  # fmt: skip
@@ -708,7 +709,7 @@ class TrainingMachine:
         return tuple(work)
 
     def _wanted(self, index: int, runs: list[_Run]) -> Bytes:
-        """Return which input gradients of a stage the masks of its sources let through: (frames, positions, channels)."""
+        """Return which input gradients of a stage its sources' masks let through: (frames, positions, channels)."""
         stage = self._network.stages[index]
         flags: Bytes | None = None
         for source in stage.sources:
@@ -758,7 +759,8 @@ class TrainingMachine:
                 )
             ]
             moved += [
-                (parameters.vectors[index][n], parameters.vector_momentum[index][n], vectors[index][n], 1.0 / self.loss_scale)
+                (parameters.vectors[index][n], parameters.vector_momentum[index][n], vectors[index][n],
+                1.0 / self.loss_scale)
                 for n in TRAINED_VECTORS
                 if n in parameters.vectors[index]
             ]  # fmt: skip

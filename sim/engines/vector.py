@@ -1,7 +1,7 @@
 """The vector unit: neurons, norms, readout and optimiser, element by element, in 32-bit floats.
 
 Kernels take a range of samples or of channels, so that threads share the work; no result depends on how it is cut.
-Arrays of frames are (samples, timesteps, elements) unless said otherwise, an element being position * channels + channel.
+Arrays of frames are (samples, timesteps, elements) unless said otherwise; element position * channels + channel.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from types import FunctionType, SimpleNamespace
 import numpy as np
 
 from ...chip import learn_rules as _rules
+from ...chip.learn_network import Floats
 from ..jit import jit, jit_inline
 from .rounding import rounded
 
@@ -39,7 +40,7 @@ _momentum_step = _compiled.momentum_step
 
 @jit
 def finish_sums(sums, scale, bias, has_bias, form, rounds, first, last):
-    """Scale sums (positions, channels) in place, add the bias, and round them to go to memory where ``rounds`` says so."""
+    """Scale sums (positions, channels) in place, add the bias, and round them if ``rounds``, to go to memory."""
     for p in range(first, last):
         row = sums[p]
         for c in range(row.size):
@@ -53,7 +54,7 @@ def finish_sums(sums, scale, bias, has_bias, form, rounds, first, last):
 def channel_sums(values, others, has_others, partials, first, last, sums, products):
     """Sum channels ``first`` to ``last`` of (positions, channels) over positions, and products with ``others``.
 
-    Position p goes to partial sum p mod ``partials``; these are added in order. Without others the products are squares.
+    Position p goes to partial sum p mod ``partials``; these are added in order. Without others products are squares.
     """
     part, part_products = (
         np.empty((partials, last - first), np.float32),
@@ -108,8 +109,8 @@ def norm_backward(du, hats, factor, mean_du, mean_product, form, first, last):
 def neuron_forward(x, repeats, shortcut, has_shortcut, leak, threshold, form, u, s, first, last):
     """Run neurons through time for samples ``first`` to ``last``.
 
-    x : sums; of one timestep for all if ``repeats``. shortcut : what is added to them. u, s : membranes (rounded, before
-    the reset) and spikes (uint8) of every timestep.
+    x : sums; of one timestep for all if ``repeats``. shortcut : what is added to them. u, s : membranes (rounded,
+    before the reset) and spikes (uint8) of every timestep.
     """
     elements = x.shape[2]
     for sample in range(first, last):
@@ -130,7 +131,7 @@ def neuron_forward(x, repeats, shortcut, has_shortcut, leak, threshold, form, u,
 
 @jit
 def neuron_backward(g, u, threshold, half_width, leak, height, form, du, first, last):
-    """Run the gradient back through time for samples ``first`` to ``last``: ``du`` from ``g`` and the membranes ``u``."""
+    """Run gradients back through time for samples ``first`` to ``last``: ``du`` from ``g`` and membranes ``u``."""
     elements = g.shape[2]
     timesteps = g.shape[1]
     for sample in range(first, last):
@@ -287,10 +288,18 @@ def momentum_update(weight, momentum, gradient, unscale, decay, keep, rate, firs
         weight[i] = weight[i] - rate * momentum[i]
 
 
-def finish_statistics(sums, squares, count, epsilon):
-    """Return mean, variance and inverse deviation of each channel, from sums and sums of squares over ``count`` values."""
+def finish_statistics(
+    sums: Floats, squares: Floats, count: int, epsilon: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return each channel's mean, variance and inverse deviation, from sums and squares over ``count`` values."""
     part = np.float32(1.0) / np.float32(count)
     mean = sums * part
     variance = np.maximum(squares * part - mean * mean, np.float32(0.0))
-    inverse = np.float32(1.0) / np.sqrt(variance + np.float32(epsilon))
-    return mean, variance, inverse
+    return mean, variance, inverse_deviation(variance, epsilon)
+
+
+def inverse_deviation(variance: Floats, epsilon: float) -> Floats:
+    """Return ``1 / sqrt(variance + epsilon)`` of each channel, each operation rounded once."""
+    return (np.float32(1.0) / np.sqrt(variance + np.float32(epsilon))).astype(
+        np.float32, copy=False
+    )
