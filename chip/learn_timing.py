@@ -61,8 +61,8 @@ def update_cycles(
 
 
 def backward_fill(config: LearnConfig) -> int:
-    """Cycles of a backward task besides its tiles: first words, multiplier, adder, the way out."""
-    return config.backward.depth + config.multiplier_stages + config.adder_stages + 2
+    """Cycles of a backward task besides its tiles: multiplier, adder, the way out."""
+    return config.multiplier_stages + config.adder_stages + 2
 
 
 def backward_drain(config: LearnConfig) -> int:

@@ -411,7 +411,8 @@ class _Counter:
         for tiles in tiles_under(stage, frames, tile):
             sent += len(tiles)
             left = np.minimum(tile, positions - tiles * tile)
-            writes += int((-(-left // engine.contexts)).sum())  # rows that have a position
+            used = -(-left // engine.rows)  # positions of a row
+            writes += int((-(-left // used)).sum())  # rows that have one
         self._add("backward", index, word_writes=times * writes * stage.out_channels)
         size = times * sent * stage.out_channels * channels * self._operand
         self._add("backward_weights", index, read_bytes=size)

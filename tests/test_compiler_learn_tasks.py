@@ -500,7 +500,9 @@ def deep_network(norm: str | None) -> LearnNetwork:
             Stage("first", (4, 4, 2), shape, (INPUT,), **conv),  # pyright: ignore[reportArgumentType]
             Stage("second", shape, shape, (0,), **conv),  # pyright: ignore[reportArgumentType]
             Stage("third", shape, shape, (0, 1), shortcut=0, **conv),  # pyright: ignore[reportArgumentType]
-            Stage("readout", (1, 1, 24), (1, 1, 3), (2,), pool=2),
+            Stage("beside", shape, shape, (1,), norm=kind),
+            Stage("fourth", shape, shape, (2,), shortcut=3, **conv),  # pyright: ignore[reportArgumentType]
+            Stage("readout", (1, 1, 24), (1, 1, 3), (4,), pool=2),
         ),
     )
 
@@ -572,7 +574,7 @@ def test_presets_take_small_networks():
         ({"forward_weights": 100}, "layer second: one channel needs 108 bytes of forward_weights, which holds 100"),
         ({"forward_inputs": 64}, None),
         ({"backward_weights": 100}, "the weights of one input channel, 108 bytes, do not fit backward_weights"),
-        ({"update_results": 200}, "layer third: one channel needs 216 bytes of update_results, which holds 200"),
+        ({"update_results": 200}, "layer fourth: one channel needs 216 bytes of update_results, which holds 200"),
         ({"backward_inputs": 100}, "of backward_inputs, which holds 100; choose a chip with larger buffers"),
     ],
 )  # fmt: skip
@@ -599,7 +601,7 @@ def test_a_smaller_last_batch_is_cut_anew():
     ("change", "sentence"),
     [
         ("queue", "queue must be within 0..10, not 11"), ("operation", "operation must be within 0..12, not 13"),
-        ("stage", "stage must be within 0..3, not 4"), ("part", "part must be within 0..0, not 1"),
+        ("stage", "stage must be within 0..5, not 6"), ("part", "part must be within 0..0, not 1"),
         ("token", "task 0 waits for a task that does not come before it"), ("shape", "do not have the shape"),
     ],
 )  # fmt: skip
@@ -611,7 +613,7 @@ def test_programs_that_cannot_run_are_refused(change, sentence):
     elif change == "shape":
         tasks = tasks[:, :-1]
     else:
-        tasks[1, FIELD[change]] = {"queue": 11, "operation": 13, "stage": 4, "part": 1}[change]
+        tasks[1, FIELD[change]] = {"queue": 11, "operation": 13, "stage": 6, "part": 1}[change]
     broken = LearnProgram(
         config=program.config, network=program.network, recipe=program.recipe, batch=program.batch,
         tasks=tasks, waits=waits,

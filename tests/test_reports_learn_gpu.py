@@ -121,7 +121,7 @@ def test_groups_have_their_optima_where_the_facts_say(result):
         assert min(rows, key=lambda row: row.adds_per_input).group in expected
         assert min(rows, key=lambda row: row.area_delay_energy).group in {3, 4, 5}
         assert min(rows, key=lambda row: row.area_delay).group in {3, 4, 5}
-    assert {row.outputs for row in result.groups} == {64, 224, 256, 1024}
+    assert {row.outputs for row in result.groups} == {64, 256, 288, 1024}
 
 
 def test_each_side_of_sparsity_helps_and_none_beats_the_ideal(result):
@@ -137,7 +137,7 @@ def test_engines_gain_by_overlapping(result):
     serial, *together = result.overlap
     assert serial.gain == 1
     assert [row.micro_batches for row in together] == [1, 2, 4, 8]
-    assert max(row.gain for row in together) > 1.5
+    assert max(row.gain for row in together) > 1.4
     assert all(row.milliseconds > row.busiest_ms for row in together)
     assert all(row.gain < 3 for row in together)
 

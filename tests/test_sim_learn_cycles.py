@@ -107,10 +107,10 @@ def test_backward_engine_by_hand():
     ).learn  # fmt: skip
     stage = Stage("dense", (1, 1, 3), (1, 1, 3), (0,))
     inputs, masks = np.array([[[1, 0, 1]]]), np.ones((1, 1, 3), bool)
-    # Two rounds, each as long as the adder: 6 cycles. Around them 8 words, 2 and 3 stages and 2 cycles.
-    assert run_engine(config, stage, inputs, masks) == (6 + 8 + 2 + 3 + 2, 3, 2, 6)
+    # Three words come, then two rounds, each as long as the adder: 6 cycles. Behind them 2 and 3 stages and 2 cycles.
+    assert run_engine(config, stage, inputs, masks) == (3 + 6 + 2 + 3 + 2, 3, 2, 6)
     # Nothing wanted: the words pass all the same.
-    assert run_engine(config, stage, inputs, masks & False) == (3 + 8 + 2 + 3 + 2, 3, 0, 0)
+    assert run_engine(config, stage, inputs, masks & False) == (3 + 2 + 3 + 2, 3, 0, 0)
 
 
 def random_work(density: float, mask: float, seed: int = 0) -> tuple[float, float]:
@@ -144,7 +144,7 @@ def test_backward_engine_never_beats_the_ideal_and_reaches_most_of_it():
 
 def test_dense_work_takes_the_products_over_the_multipliers():
     config = learn_chip(
-        backward={"rows": 8, "lanes": 16, "contexts": 4, "channels": 128, "depth": 128}
+        backward={"rows": 8, "lanes": 16, "contexts": 4, "channels": 128, "depth": 32}
     ).learn
     stage = conv(8, 1, 1, (128, 128))
     ones = np.ones((4, 64, 128), bool)

@@ -130,9 +130,9 @@ def wide_network() -> LearnNetwork:
     return LearnNetwork(
         image,
         (
-            Stage("wide", (1, 2, 35), (1, 2, 41), (INPUT,), bias=True, neuron=neuron),
-            Stage("wider", (1, 1, 82), (1, 1, 70), (0,), norm=Norm("frozen"), neuron=neuron),
-            Stage("readout", (1, 1, 70), (1, 1, 34), (1,)),
+            Stage("wide", (1, 2, 35), (1, 2, 33), (INPUT,), bias=True, neuron=neuron),
+            Stage("wider", (1, 1, 66), (1, 1, 34), (0,), norm=Norm("frozen"), neuron=neuron),
+            Stage("readout", (1, 1, 34), (1, 1, 35), (1,)),
         ),
     )
 

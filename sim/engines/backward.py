@@ -228,26 +228,35 @@ def backward_cycles(
     positions = len(places)
     blocks = counts.shape[1]
     left, turns = np.zeros(contexts, np.int64), np.zeros(contexts, np.int64)
+    finish = np.zeros(rows, np.int64)
     cycles = 0
     inputs = 0
     taken = 0
     products = 0
     for start in range(0, positions, tile):
-        tile_cycles = 0
+        here = min(tile, positions - start)
+        used = -(
+            -here // rows
+        )  # contexts of a row: a tile that is not full is spread over all rows
+        finish[:] = 0
+        sent = 0  # when the last words have come
+        done = 0  # when all rows are through with them
+        done_before = 0  # with those before: their half of the rows' memories is free
         for tap in range(tap_count):
-            if not _any_under(places, taps, tap, start, min(positions, start + tile)):
+            if not _any_under(places, taps, tap, start, start + here):
                 continue  # weights that no position needs are not sent
             for block in range(blocks):
                 words = min(depth, out_channels - block * depth)
-                slowest = words  # the next words arrive meanwhile
+                sent = max(sent, done_before) + words
+                newest = 0
                 for row in range(rows):
-                    for c in range(contexts):
-                        p = start + row * contexts + c
+                    for c in range(used):
                         left[c] = 0
                         turns[c] = 0
-                        if p >= positions:
+                        p = row * used + c
+                        if p >= here:
                             continue
-                        frame, place = places[p]
+                        frame, place = places[start + p]
                         at = taps[place, tap]
                         if at < 0:
                             continue
@@ -258,9 +267,13 @@ def backward_cycles(
                         if wanted > 0:
                             taken += left[c]
                             products += left[c] * wanted
-                    slowest = max(slowest, _row_cycles(left, turns, contexts, adder_stages))
-                tile_cycles += slowest
-        cycles += max(tile_cycles, drain)
+                    own = _row_cycles(left, turns, used, adder_stages)
+                    if own > 0:
+                        finish[row] = max(finish[row], sent) + own
+                    newest = max(newest, finish[row])
+                done_before = done
+                done = newest
+        cycles += max(done, sent, drain)
     return cycles, inputs, taken, products
 
 

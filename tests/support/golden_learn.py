@@ -633,22 +633,22 @@ def backward_task(
     tile = engine.rows * engine.contexts
     cycles = seen = taken = products = 0
     for start in range(0, len(places), tile):
-        tile_cycles = 0
+        here = places[start : start + tile]
+        share = -(-len(here) // engine.rows)
+        rows = [here[i : i + share] for i in range(0, len(here), share)]
+        clocks = [0] * len(rows)  # when each row is through with what it has done so far
+        ends = [0, 0]  # when all rows are through with each block of words, two empty ones first
+        sent = 0
         for tap in range(stage.taps):
-            if not any((q, tap) in under for _, q in places[start : start + tile]):
+            if not any((q, tap) in under for _, q in here):
                 continue
             for block in range(0, stage.out_channels, engine.depth):
                 words = range(block, min(block + engine.depth, stage.out_channels))
-                ends = [
-                    len(words)
-                ]  # a word of weights arrives each cycle, while the row works on those before
-                for row in range(engine.rows):
+                # A word comes each cycle, as soon as the half of the rows' memories is free that it goes to.
+                sent = max(sent, ends[-2]) + len(words)
+                for row, of_row in enumerate(rows):
                     contexts: list[tuple[deque[int], list[int]]] = []
-                    for context in range(engine.contexts):
-                        number = start + row * engine.contexts + context
-                        if number >= len(places):
-                            continue
-                        f, q = places[number]
+                    for f, q in of_row:
                         if (q, tap) not in under:
                             continue
                         seen += len(words)
@@ -656,7 +656,9 @@ def backward_task(
                         if wanted:
                             nonzero = [k for k in words if inputs[f][under[q, tap], k]]
                             contexts.append((deque(nonzero), wanted))
-                    now = 0
+                    if not any(queue for queue, _ in contexts):
+                        continue
+                    now = max(clocks[row], sent)
                     while any(queue for queue, _ in contexts):
                         round_start = now
                         for queue, wanted in contexts:
@@ -671,13 +673,14 @@ def backward_task(
                             now < round_start + adder_stages
                         ):  # sums are not ready for the next round
                             now += 1
-                    ends.append(now)
-                tile_cycles += max(ends)
+                    clocks[row] = now
+                ends.append(max(clocks))
+        tile_cycles = max(*clocks, sent)
         leaving = sum(
             1 for _ in range(engine.contexts) for _ in range(0, engine.channels, engine.lanes)
         )
         cycles += max(tile_cycles, leaving)
-    return cycles + engine.depth + multiplier_stages + adder_stages + 2, seen, taken, products
+    return cycles + multiplier_stages + adder_stages + 2, seen, taken, products
 
 
 # --------------------------------------------------------------------------------------- timeline
