@@ -16,6 +16,8 @@ from spikeloom.chip.config import (
 )
 from spikeloom.chip.packet import FlitLayout
 
+from .support.presets import MANY_CORE_PRESETS
+
 
 def test_presets_load_and_differ():
     names = preset_names()
@@ -56,7 +58,7 @@ def test_neurons_retire_one_a_cycle_within_a_group_and_the_last_ends_compute(act
 
 
 def test_the_host_starts_with_the_swap():
-    for name in preset_names():
+    for name in MANY_CORE_PRESETS:
         chip = load_config(name).many_core
         assert chip.host_start_cycles == chip.start_cycles - 1
 
@@ -175,7 +177,7 @@ def test_a_flit_refuses_what_does_not_fit():
 
 
 def test_every_distance_on_the_mesh_fits_the_flit():
-    for name in preset_names():
+    for name in MANY_CORE_PRESETS:
         chip = load_config(name).many_core
         layout = FlitLayout.of(chip)
         for dx, dy in (

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikeloom.chip.config import load_config, preset_names
+from spikeloom.chip.config import load_config
 from spikeloom.chip.host_link import (
     ERROR_BITS,
     ERROR_SENTENCES,
@@ -28,6 +28,8 @@ from spikeloom.chip.host_link import (
 )
 from spikeloom.chip.memory_map import Memory
 from spikeloom.chip.signature import absorb
+
+from .support.presets import MANY_CORE_PRESETS
 
 TINY = load_config("tiny")
 WIDE = TINY.replace(core={"membrane_bits": 60})
@@ -66,7 +68,7 @@ def test_the_header_addresses_the_largest_chip():
     assert output.column == 63
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", MANY_CORE_PRESETS)
 def test_beats_of_the_presets_hold_a_flit_and_an_output(name):
     link = HostLink(load_config(name).many_core)
     assert link.beat_bits == 64

@@ -561,6 +561,22 @@ def test_pieces_of_the_update_are_whole_groups(group, inputs):
     assert (len(pieces) > 1) == (inputs < 24 * 27)
 
 
+def test_loads_run_beside_the_work_before():
+    """Buffers are there twice: a load waits for the last user but one, and no other."""
+    program = learn_tasks(
+        small_chip(forward_inputs=64), deep_network(None), Recipe(timesteps=12, batch=2)
+    )
+    tasks = tasks_of(program)
+    known = ended_before(program, tasks)
+    loads = [t for t in tasks if t.queue == Queue.LOAD_FORWARD and t.stage == 0 and len(t.frames)]
+    work = [t for t in tasks if t.queue == Queue.FORWARD and t.stage == 0]
+    assert len(loads) == len(work) > 3
+    for k, load in enumerate(loads[1:], start=1):
+        ended = known[load.index][Queue.FORWARD]
+        assert ended < work[k - 1].number
+        assert k == 1 or ended == work[k - 2].number
+
+
 def test_presets_take_small_networks():
     for preset in ("h2learn", "h2learn_small"):
         assert check_all(

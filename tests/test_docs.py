@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from spikeloom.chip.config import SOMA_STAGES, config_schema, load_config, preset_names
+from spikeloom.chip.config import SOMA_STAGES, config_schema, load_config
 from spikeloom.chip.events import CHIP_EVENTS, CORE_EVENTS, ROUTER_EVENTS
 from spikeloom.chip.packet import FlitLayout
 from spikeloom.chip.program import CORE_REGISTERS, NEURON_MEMORIES
 from spikeloom.reports.result import result_schema
+
+from .support.presets import MANY_CORE_PRESETS
 
 TOP = Path(__file__).resolve().parent.parent
 FOLDERS = ("chip", "models", "compiler", "sim", "hw", "reports")
@@ -116,7 +118,7 @@ def test_compute_cycles_of_the_documents():
 
 def test_tree_latencies_of_the_documents():
     stated = rows(architecture(), r"`(\w+)` *" + r"\| *(\d+) *" * 6)
-    assert sorted(row[0] for row in stated) == sorted(preset_names())
+    assert sorted(row[0] for row in stated) == sorted(MANY_CORE_PRESETS)
     for name, *numbers in stated:
         chip = load_config(name).many_core
         assert [int(number) for number in numbers] == [

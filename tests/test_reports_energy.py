@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikeloom.chip.config import load_config, preset_names
+from spikeloom.chip.config import load_config
 from spikeloom.chip.events import (
     CHIP_EVENTS,
     CORE_EVENT_INDEX,
@@ -22,6 +22,8 @@ from spikeloom.reports.costs import CostError, load_costs
 from spikeloom.reports.energy import SHARED_COMPONENTS, check_events, energy
 from spikeloom.reports.prices import FREE_EVENTS, leakage_w, memories, prices
 from tests.support.result_builder import make_counters, make_energy
+
+from .support.presets import MANY_CORE_PRESETS
 
 COSTS = load_costs(28)
 TINY, TIANJIC = load_config("tiny"), load_config("tianjic")
@@ -121,7 +123,7 @@ def test_leakage_follows_the_temperature():
     assert leakage_w(TINY, table) / leakage_w(TINY, COSTS) == pytest.approx(2 ** (50 / 15))
 
 
-@pytest.mark.parametrize("chip", preset_names())
+@pytest.mark.parametrize("chip", MANY_CORE_PRESETS)
 def test_every_preset_is_priced(chip):
     config = load_config(chip)
     costs = load_costs(config.node_nm)

@@ -42,7 +42,7 @@ def test_every_component_has_rows_and_every_row_its_sources():
 def test_engines_grow_with_their_lanes():
     own = RESULT.by_component["forward"]
     assert component("forward", forward={"columns": 144}) == pytest.approx(2 * own, rel=0.03)
-    assert component("backward", backward={"rows": 128}) == pytest.approx(
+    assert component("backward", backward={"rows": 96}) == pytest.approx(
         RESULT.by_component["backward"] / 2
     )
     assert component("vector", vector={"width": 256}) == pytest.approx(

@@ -106,7 +106,7 @@ def test_two_steps_of_every_format(operands, accumulators):
     seen = {"steps": 0, "spikes": 0, "products": 0, "hidden gradients": 0, "overflows": 0}
 
     @settings(
-        max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+        max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
     )
     @given(cases(operands, accumulators))
     def run(case: Case) -> None:

@@ -111,4 +111,5 @@ def _estimate(
     )  # fmt: skip
     tiles = -(-frames * stage.in_positions // tile) / -(-drawn * stage.in_positions // tile)
     inputs, taken, products = (round(int(value) * frames / drawn) for value in rest)
+    products = min(products, taken * channels)  # each was rounded by itself
     return BackwardWork(round(int(cycles) * tiles) + backward_fill(config), inputs, taken, products)
