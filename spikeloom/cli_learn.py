@@ -262,6 +262,7 @@ def compare_command(
     """
     from .ablations import ablation_tables, gpu_table, save_ablation_plots
     from .learning import compare
+    from .reports.measured import load_measurements
     from .showing import Table, to_json
 
     recipe = {"batch": batch, "timesteps": timesteps, "micro_batches": micro_batches}
@@ -285,6 +286,15 @@ def compare_command(
         return
     for title, rows in tables.items():
         print_table(Table(title, rows))
+    for m in load_measurements(result.network):
+        chip_s = (
+            min(row.milliseconds for row in result.overlap) / 1e3 * m.batch / result.recipe.batch
+        )
+        print_text(
+            f"measured: {m.framework} on {m.device}, {m.threads} threads, {m.norm} norm, batch {m.batch}: "
+            f"{m.step_s * 1e3:,.1f} ms a step; the chip {m.step_s / chip_s:,.0f} times as fast; simulating it took "
+            f"{m.simulated_s * 1e3:,.1f} ms ({m.date})"
+        )
     for note in result.notes:
         print_text(note)
     for path in written:
