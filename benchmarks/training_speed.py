@@ -1,7 +1,7 @@
 """Time of a simulated training step over PyTorch's own step of the same network, batch and timesteps, on this machine.
 
     pip install '.[train]'
-    python benchmarks/training_speed.py [--networks mnist_mlp,fashion_conv,cifar_conv] [--repeats 5] [--threads 2] [--save]
+    python benchmarks/training_speed.py [--networks mnist_mlp,fashion_conv,cifar_conv] [--repeats 5] [--save]
 
 The two take turns, so that whatever else the machine does meets both; the ratio is that of the medians. Random images:
 the time of neither depends much on them. ``--save`` keeps the figures in reports/measured/, where `spikeloom compare`

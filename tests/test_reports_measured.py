@@ -8,7 +8,8 @@ from spikeloom.reports.measured import MEASURED_FOLDER, Measurement, load_measur
 
 ONE = Measurement(
     network="mnist_mlp", norm="none", batch=64, timesteps=4, framework="PyTorch 2", device="A Processor (R) 9",
-    threads=2, step_s=0.004, simulated_s=0.003, repeats=5, date="2026-01-01", command="python benchmarks/training_speed.py",
+    threads=2, step_s=0.004, simulated_s=0.003, repeats=5, date="2026-01-01",
+    command="python benchmarks/training_speed.py",
 )  # fmt: skip
 
 

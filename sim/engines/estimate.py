@@ -10,7 +10,7 @@ from ...chip.learn_network import INPUT, LearnError, LearnNetwork, Stage
 from ...chip.learn_program import LearnProgram, Operation
 from ...chip.learn_timing import backward_drain, backward_fill
 from .backward import backward_cycles, task_places
-from .training import BackwardWork
+from .work import BackwardWork
 
 __all__ = ["SAMPLED_TILES", "estimate_backward", "wanted_density"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,28 +19,18 @@ from ...chip.learn_network import (
     Parameters,
     Stage,
 )
-from ...chip.learn_program import LearnProgram, Queue
-from ...chip.learn_timing import backward_drain, backward_fill
-from ..simd import GROUPS, LANES
-from . import backward, lookup, vector
+from ...chip.learn_program import LearnProgram
+from . import vector
+from .engines import Engines
 from .parallel import Threads
 from .rounding import FORM, round_array
 from .timeline import Timeline, run_timeline
+from .work import BackwardWork, backward_work
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
-__all__ = ["BackwardWork", "StepResult", "TrainingMachine"]
-
-
-@dataclass(frozen=True)
-class BackwardWork:
-    """What the backward engine did in one task: cycles; inputs there were, and taken; products."""
-
-    cycles: int
-    inputs: int
-    taken: int
-    products: int
+__all__ = ["StepResult", "TrainingMachine"]
 
 
 @dataclass(frozen=True)
@@ -97,8 +88,6 @@ class _Run:
 
 _NONE = np.zeros(0, np.float32)
 _NO_ROWS = np.zeros((0, 0), np.float32)
-# Density of gradients from which on skipping zeros takes longer than adding them.
-_DENSE = 0.5
 _NO_SPIKES = np.zeros((0, 0, 0, 0, 0), np.uint8)
 
 
@@ -132,9 +121,7 @@ class TrainingMachine:
         self._threads = Threads(threads)
         self._operands = self._config.operands
         self._operand_form = FORM[self._operands]
-        self._sum_form = FORM[self._config.accumulators]
-        # Products of two 16-bit floats with 5-bit exponents are exact in 32 bits, whatever they are.
-        self._exact = self._operands == "fp16" and self._config.accumulators == "fp32"
+        self._engines = Engines(self._config, self._network, self._threads)
 
     @np.errstate(over="ignore", invalid="ignore")  # a step that overflows says so in its result
     def step(
@@ -163,7 +150,7 @@ class TrainingMachine:
         network, recipe = self._network, program.recipe
         stages = network.stages
         operands = [round_array(w, self._operands) for w in self.parameters.weights]
-        weight_sums = [self._new_sums(stage) for stage in stages]
+        weight_sums = [self._engines.new_sums(stage) for stage in stages]
         vector_sums: list[dict[str, Floats]] = [{} for _ in stages]
         logits = np.empty((len(labels), network.classes), np.float32)
         work: list[tuple[BackwardWork, ...]] = []
@@ -182,16 +169,24 @@ class TrainingMachine:
                 if index < len(stages) - 1:
                     self._neuron_gradients(index, runs, vector_sums[index])
                 self._bias_gradient(index, runs, vector_sums[index])
-                if INPUT not in stages[index].sources:
-                    self._input_gradients(index, runs, operands[index])
-                self._weight_gradients(index, runs[index], weight_sums[index], samples)
+                stage, run = stages[index], runs[index]
+                if INPUT not in stage.sources:
+                    run.input_gradient = self._engines.input_gradients(
+                        stage, run.dx, operands[index]
+                    )
+                self._engines.add_weight_gradients(
+                    stage, run.inputs, run.dx, weight_sums[index], samples
+                )
             if overflowed is None and not np.isfinite(logits[part]).all():
                 overflowed = next(
                     s.name
                     for s, r in zip(stages, runs, strict=True)
                     if not np.isfinite(r.sums).all()
                 )
-            work.append(self._backward_work(program, len(work), runs))
+            wanted = partial(self._wanted, runs)
+            work.append(
+                backward_work(program, len(work), [r.dx for r in runs], wanted, self._threads)
+            )
             share = samples / len(labels)
             for index, (stage, run) in enumerate(zip(stages, runs, strict=True)):
                 densities[index] += share * float(np.count_nonzero(run.dx)) / run.dx.size
@@ -211,7 +206,7 @@ class TrainingMachine:
             program, np.array([item.cycles for item in backward_tasks], np.int64)
         )
         scaled = [
-            self._weights_of(stage, sums) for stage, sums in zip(stages, weight_sums, strict=True)
+            Engines.weights_of(stage, sums) for stage, sums in zip(stages, weight_sums, strict=True)
         ]
         skipped = self._overflowed(scaled, vector_sums)
         gradients: tuple[Floats, ...] = ()
@@ -333,7 +328,7 @@ class TrainingMachine:
         inputs = self._inputs(index, runs, images)
         repeats = network.is_constant(stage)
         frames = samples * (1 if repeats else timesteps)
-        sums = self._sums(stage, inputs, operands, frames)
+        sums = self._engines.forward_sums(stage, inputs, operands, frames)
         planes = network.planes(stage)
         scale = np.float32(network.input_scale(stage) * 2.0 ** (planes - 1))
         vectors = self.parameters.vectors[index]
@@ -384,38 +379,6 @@ class TrainingMachine:
         if source.neuron is not None:
             return run.spikes[:-1].reshape(samples, timesteps, -1).astype(np.float32), True
         return np.broadcast_to(run.sums, (samples, timesteps, run.sums.shape[2])).copy(), True
-
-    def _sums(self, stage: Stage, inputs: Bytes, operands: Floats, frames: int) -> Floats:
-        """Run the forward engine: (frames * positions, channels)."""
-        group = self._config.forward.group
-        planes, signed = self._network.planes(stage), self._network.is_signed(stage)
-        tables = -(-stage.in_channels // group)
-        padded = -(-stage.taps * tables // GROUPS) * GROUPS
-        out = np.empty((frames * stage.out_positions, stage.out_shape[2]), np.float32)
-        packed = np.zeros((planes, len(inputs), tables), np.uint8)
-        blocks = -(-stage.out_channels // LANES)
-        for g in range(stage.groups):
-            channels = inputs[:, g * stage.in_channels : (g + 1) * stage.in_channels]
-            for plane in range(planes):
-                self._threads.run(
-                    len(inputs),
-                    lambda a, b, p=plane, c=channels: lookup.pack_groups(
-                        c, p, group, packed[p], a, b
-                    ),
-                )
-            filled = np.zeros((stage.taps, tables * group, stage.out_channels), np.float32)
-            filled[:, : stage.in_channels] = operands[g]
-            arranged = np.zeros((blocks, 1, padded * group, LANES), np.float32)
-            _into_blocks(arranged, filled.reshape(1, -1, stage.out_channels))
-            arranged = arranged.reshape(blocks, padded, group, LANES)
-            self._threads.run(
-                len(out),
-                lambda a, b, w=arranged, c=g * stage.out_channels: lookup.forward_sums(
-                    self._sum_form, group, packed, planes, signed, stage.forward_taps, stage.in_positions, w,
-                    out, c, stage.out_channels, a, b,
-                ),
-            )  # fmt: skip
-        return out
 
     def _normalise(
         self,
@@ -570,145 +533,7 @@ class TrainingMachine:
             totals, _ = self._channel_sums(runs[index].dx, None)
             _accumulate(sums, "bias", totals)
 
-    def _input_gradients(self, index: int, runs: list[_Run], operands: Floats) -> None:
-        """Run the backward engine: gradients of the stage's integer input times its pooling, in the operand format."""
-        stage, run = self._network.stages[index], runs[index]
-        frames = len(run.dx) // stage.out_positions
-        out = np.empty((frames * stage.in_positions, stage.in_shape[2]), np.float32)
-        blocks = -(-stage.in_channels // LANES)
-        for g in range(stage.groups):
-            gradients = np.zeros((len(run.dx) + 1, stage.out_channels), np.float32)
-            gradients[:-1] = run.dx[:, g * stage.out_channels : (g + 1) * stage.out_channels]
-            arranged = np.zeros((blocks, stage.taps, stage.out_channels, LANES), np.float32)
-            _into_blocks(arranged, operands[g].transpose(0, 2, 1))
-            self._input_gradients_of(stage, g, gradients, arranged, out)
-        run.input_gradient = round_array(out, self._operands)
-
-    def _input_gradients_of(
-        self, stage: Stage, g: int, gradients: Floats, weights: Floats, out: Floats
-    ) -> None:
-        """Work out one group's input gradients, by the kernel that is faster for their density."""
-        counts = np.empty((len(gradients), 1), np.int32)
-        self._threads.run(
-            len(gradients),
-            lambda a, b: backward.count_nonzeros(gradients, gradients.shape[1], a, b, counts),
-        )
-        starts = np.concatenate([[0], np.cumsum(counts[:, 0], dtype=np.int64)])
-        form, exact, channel = self._sum_form, self._exact, g * stage.in_channels
-        taps, positions = stage.backward_taps, stage.out_positions
-        if starts[-1] > _DENSE * gradients.size and np.isfinite(weights).all():
-            self._threads.run(
-                len(out),
-                lambda a, b: backward.input_gradients_dense(
-                    form,
-                    exact,
-                    gradients,
-                    taps,
-                    positions,
-                    weights,
-                    out,
-                    channel,
-                    stage.in_channels,
-                    a,
-                    b,
-                ),
-            )
-            return
-        channels, values = np.empty(starts[-1], np.uint16), np.empty(starts[-1], np.float32)
-        self._threads.run(
-            len(gradients),
-            lambda a, b: backward.list_nonzeros(gradients, starts, channels, values, a, b),
-        )
-        self._threads.run(
-            len(out),
-            lambda a, b: backward.input_gradients(
-                form, exact, starts, channels, values, taps, positions, weights, out, channel,
-                stage.in_channels, a, b,
-            ),
-        )  # fmt: skip
-
-    def _new_sums(self, stage: Stage) -> Floats:
-        blocks = -(-stage.out_channels // LANES)
-        return np.zeros((stage.groups, blocks, stage.taps * stage.in_channels, LANES), np.float32)
-
-    def _weight_gradients(self, index: int, run: _Run, sums: Floats, samples: int) -> None:
-        """Run the update engine: add to ``sums`` (groups, blocks, columns, LANES)."""
-        stage, group = self._network.stages[index], self._config.update.group
-        frames = len(run.dx) // stage.out_positions
-        timesteps = frames // samples
-        # Samples in order, in each the timesteps as the backward pass makes them.
-        order = np.arange(frames).reshape(samples, timesteps)[:, ::-1].reshape(-1).copy()
-        positions = frames * stage.out_positions
-        padded = -(-positions // (GROUPS * group)) * GROUPS * group
-        ordered = run.dx.reshape(frames, stage.out_positions, -1)[order].reshape(positions, -1)
-        planes, signed = self._network.planes(stage), self._network.is_signed(stage)
-        for g in range(stage.groups):
-            arranged = np.zeros((sums.shape[1], padded, LANES), np.float32)
-            for block in range(len(arranged)):
-                start = g * stage.out_channels + block * LANES
-                width = min(LANES, stage.out_channels - block * LANES)
-                arranged[block, :positions, :width] = ordered[:, start : start + width]
-            self._threads.run(
-                sums.shape[2],
-                lambda a, b, d=arranged, s=sums[g], c=g * stage.in_channels: lookup.update_sums(
-                    self._sum_form, group, run.inputs, planes, signed, stage.forward_taps, stage.in_positions, order, d,
-                    s, c, stage.in_channels, a, b,
-                ),
-            )  # fmt: skip
-
-    def _weights_of(self, stage: Stage, sums: Floats) -> Floats:
-        """Return sums as weights are kept: (groups, taps, input channels, output channels)."""
-        flat = sums.transpose(0, 2, 1, 3).reshape(stage.groups, stage.taps, stage.in_channels, -1)
-        return np.ascontiguousarray(flat[..., : stage.out_channels])
-
-    def _backward_work(
-        self, program: LearnProgram, part: int, runs: list[_Run]
-    ) -> tuple[BackwardWork, ...]:
-        """Work out what the backward engine does in each of its tasks of a micro-batch."""
-        config, engine = self._config, self._config.backward
-        network = self._network
-        chosen = (program.column("queue") == Queue.BACKWARD) & (program.column("part") == part)
-        tasks = program.tasks[chosen]
-        samples, timesteps = self._extent(0, runs)
-        work: list[BackwardWork] = []
-        counts: dict[tuple[int, int], NDArray[np.int32]] = {}
-        wanted: dict[int, Bytes] = {}
-        # The engine takes frames as the backward pass makes them.
-        order = np.arange(samples * timesteps).reshape(samples, timesteps)[:, ::-1].reshape(-1)
-        for _, _, index, _, first, frames, channel, channels, _ in tasks.tolist():
-            stage, run = network.stages[index], runs[index]
-            g = channel // stage.in_channels
-            if (index, g) not in counts:
-                columns = run.dx[:, g * stage.out_channels : (g + 1) * stage.out_channels]
-                blocks = -(-stage.out_channels // engine.depth)
-                found = np.empty((len(columns), blocks), np.int32)
-                self._threads.run(
-                    len(columns),
-                    lambda a, b, d=columns, c=found: backward.count_nonzeros(
-                        d, engine.depth, a, b, c
-                    ),
-                )
-                ordered = found.reshape(samples * timesteps, -1)[order]
-                counts[index, g] = np.ascontiguousarray(ordered.reshape(len(columns), blocks))
-            if index not in wanted:
-                wanted = {index: self._wanted(index, runs)[order]}
-            masked = wanted[index][first : first + frames, :, channel : channel + channels].sum(
-                axis=2, dtype=np.int32
-            )
-            cycles, inputs, taken, products = backward.backward_cycles(
-                counts[index, g], masked, backward.task_places(stage, frames), stage.backward_taps,
-                stage.out_positions, engine.rows,
-                engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages,
-                backward_drain(config), first,
-            )  # fmt: skip
-            work.append(
-                BackwardWork(
-                    int(cycles) + backward_fill(config), int(inputs), int(taken), int(products)
-                )
-            )
-        return tuple(work)
-
-    def _wanted(self, index: int, runs: list[_Run]) -> Bytes:
+    def _wanted(self, runs: list[_Run], index: int) -> Bytes:
         """Return which input gradients of a stage its sources' masks let through: (frames, positions, channels)."""
         stage = self._network.stages[index]
         flags: Bytes | None = None
@@ -773,14 +598,6 @@ class TrainingMachine:
                         w, m, g, u, decay, keep, step, a, b
                     ),
                 )
-
-
-def _into_blocks(target: Floats, source: Floats) -> None:
-    """Copy (taps, rows, columns) into (blocks, taps, rows or more, LANES), the last axis in blocks of LANES."""
-    rows, columns = source.shape[1:]
-    for block in range(len(target)):
-        width = min(LANES, columns - block * LANES)
-        target[block, :, :rows, :width] = source[:, :, block * LANES : block * LANES + width]
 
 
 def _accumulate(sums: dict[str, Floats], name: str, values: Floats) -> None:
