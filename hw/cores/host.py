@@ -41,14 +41,14 @@ class HostPort(wiring.Component):
     *Throughput*: a flit a cycle and port, a beat a cycle and direction. *Back-pressure*: a column takes flits while
     its queue is not full, see ``host_waits``; a queue that is full holds up the frames of the host.
 
-    A timestep of one flit, ``tree_stages`` = 1, quiet in cycle 4::
+    A timestep of one flit, ``tree_stages`` = 2, quiet in cycle 5::
 
-        cycle            0    1    2    3    4    5    0'   1'   2'   3'   4'
-        start            1    0    0    0    0    0    1    -    -    -    -
-        flit_out_0       -    -    f    -    -    -    -    -    -    -    -
-        flit_in_0        -    -    -    f    -    -    -    -    -    -    -
-        all_quiet        -    -    -    -    -    1    -    -    -    -    -
-        m_axis           -    -    -    -    -    -    -    f    E    E    E     # output, STEP_END
+        cycle            0    1    2    3    4    5    6    7    0'   1'   2'   3'
+        start            1    0    0    0    0    0    0    0    1    -    -    -
+        flit_out_0       -    -    -    f    -    -    -    -    -    -    -    -
+        flit_in_0        -    -    -    -    f    -    -    -    -    -    -    -
+        all_quiet        -    -    -    -    -    -    -    1    -    -    -    -
+        m_axis           -    -    -    -    -    -    -    -    f    E    E    E     # output, STEP_END
 
     Reset
     -----
