@@ -137,7 +137,17 @@ class HostPort(wiring.Component):
         m.submodules.ends = ends = Fifo(end_struct().size, ENDS)
         wiring.connect(m, decoder.chain_out, wiring.flipped(self.chain_out))
         wiring.connect(m, decoder.chain_in, wiring.flipped(self.chain_in))
-        wiring.connect(m, decoder.answer, encoder.answer)
+        # The encoder chooses late in a cycle; no answer, and so not the ring of the load chain, waits for it to choose.
+        shape = beat_struct(self.link)
+        m.submodules.answers = answers = Fifo(shape.size, 2)
+        m.d.comb += [
+            answers.i.valid.eq(decoder.answer.valid),
+            answers.i.payload.eq(decoder.answer.payload),
+            decoder.answer.ready.eq(answers.i.ready),
+            encoder.answer.valid.eq(answers.o.valid),
+            encoder.answer.payload.eq(answers.o.payload),
+            answers.o.ready.eq(encoder.answer.ready),
+        ]
         self._build_link(m, decoder, encoder)
 
         command = data.View(step_struct(self.link), commands.o.payload)
@@ -258,7 +268,7 @@ class HostPort(wiring.Component):
                 queue.o.ready.eq(output.ready),
             ]
             waits.append(~queue.i.ready)
-            held.append(queue.level != 0)
+            held.append(queue.has_word)
             arrives.append(flits.valid & flits.ready)
         m.d.comb += encoder.has_output.eq(Cat(held))
         return Cat(waits).any(), Cat(held), Cat(arrives)
