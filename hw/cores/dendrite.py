@@ -16,10 +16,12 @@ from .accumulate import Accumulate, slot_ahead
 from .layouts import flit_struct
 from .pick import CHUNK
 from .pipeline import delayed
-from .synapse import weight_lanes
+from .synapse import early_stages, weight_lanes
 from .valid_bits import ValidBits
 
 __all__ = ["Dendrite"]
+
+VALUE_COPIES = 4
 
 
 class Dendrite(wiring.Component):
@@ -54,7 +56,7 @@ class Dendrite(wiring.Component):
     Members
     -------
     valid, weights, value : In
-        An axon's row of weights and its value.
+        An axon's row of weights and its value; with `early_stages` the weights come a cycle later.
     ends : In
         One cycle after the last axon's ``valid``, instead of another: the group ends.
     multiplies : Out
@@ -125,8 +127,7 @@ class Dendrite(wiring.Component):
     def _lanes(self, m: Module) -> list[Signal]:
         """Build operands, products and accumulators; return the accumulators."""
         core = self._core
-        # A fifth stage is behind the memories, whose data come late; what is beyond that is behind the products.
-        early = min(core.pipeline_stages - 4, 1)
+        early = early_stages(core)
         extra = core.pipeline_stages - 4 - early
         valid, read_value = delayed(m, self.valid, early), delayed(m, self.value, early)
         is_one, works = Signal(), Signal()
@@ -135,15 +136,21 @@ class Dendrite(wiring.Component):
             works.eq(valid & ~is_one),
             self.multiplies.eq(delayed(m, works, 1 - early)),
         ]
-        value = Signal.like(self.value)
+        # Multipliers stand apart on an FPGA: four registers hold the value, each for some of them. What they hold
+        # before the first product differs, lest Yosys takes them for one.
+        values = [
+            Signal(self.value.shape(), name=f"value_{n}", init=-(n & 1), reset_less=n >= 2)
+            for n in range(VALUE_COPIES)
+        ]
         with m.If(works):
-            m.d.sync += value.eq(read_value)
+            m.d.sync += [value.eq(read_value) for value in values]
         adds = delayed(m, valid, 2 + extra)
         passes = delayed(m, is_one, 2 + extra)
         terms = index_bits(core.axons) - 1  # a product has a bit to spare
         accumulators = []
         for lane in range(self._memories.most_lanes):
-            weight = delayed(m, self.weights[f"lane_{lane}"], early)
+            weight = self.weights[f"lane_{lane}"]
+            value = values[lane % VALUE_COPIES]
             bits = min(core.accumulator_bits, len(weight) + len(value) + terms)
             accumulator = Signal(signed(bits), name=f"accumulator_{lane}")
             if len(weight) <= 2:

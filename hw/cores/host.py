@@ -13,6 +13,7 @@ from .fifo import Fifo
 from .host_decoder import HostDecoder
 from .host_encoder import HostEncoder
 from .host_layouts import beat_struct, chain_struct, end_struct, output_struct, step_struct
+from .load_node import SLICE_WORDS
 from .sequencer import Sequencer
 
 __all__ = ["HostPort"]
@@ -136,7 +137,15 @@ class HostPort(wiring.Component):
         m.submodules.commands = commands = Fifo(step_struct(self.link).size, COMMANDS)
         m.submodules.ends = ends = Fifo(end_struct().size, ENDS)
         wiring.connect(m, decoder.chain_out, wiring.flipped(self.chain_out))
-        wiring.connect(m, decoder.chain_in, wiring.flipped(self.chain_in))
+        m.submodules.returned = returned = Fifo(chain_struct(self.link).size, SLICE_WORDS)
+        m.d.comb += [
+            returned.i.valid.eq(self.chain_in.valid),
+            returned.i.payload.eq(self.chain_in.payload),
+            self.chain_in.ready.eq(returned.i.ready),
+            decoder.chain_in.valid.eq(returned.o.valid),
+            decoder.chain_in.payload.eq(returned.o.payload),
+            returned.o.ready.eq(decoder.chain_in.ready),
+        ]
         # The encoder chooses late in a cycle; no answer, and so not the ring of the load chain, waits for it to choose.
         shape = beat_struct(self.link)
         m.submodules.answers = answers = Fifo(shape.size, 2)

@@ -75,19 +75,19 @@ def delayed_reset(m: Module, pipe: Pipeline, settings: Settings) -> None:
     """
     bits, registers = settings.core.membrane_bits, settings.registers
     s = pipe.stage(-1)
+    to_value = settings.resets_to(ResetMode.VALUE)
     s.put(
+        target=named(m, "reset_target", Mux(to_value, s.v_reset, Const(0, signed(bits)))),
         # One bit more than a membrane has: a random threshold beyond that is never reached.
         threshold=saturate(s.full_threshold, bits + 1),
         delayed=settings.resets_next & exceeds(s.v_mem, s.v_threshold, registers.compare),
     )
     s = pipe.stage(0)
-    to_value = settings.resets_to(ResetMode.VALUE)
-    target = named(m, "reset_target", Mux(to_value, s.v_reset, Const(0, signed(bits))))
-    is_below = registers.floor & (target + s.threshold < 0)
+    is_below = registers.floor & (s.target + s.threshold < 0)
     replaced = s.delayed & settings.resets_to(ResetMode.ZERO, ResetMode.VALUE)
     s.put(
-        reset_to=Mux(is_below, (-s.threshold)[:bits].as_signed(), target),
-        addend=Mux(settings.has_membrane, Mux(replaced, target, s.v_mem), s.bias),
+        reset_to=Mux(is_below, (-s.threshold)[:bits].as_signed(), s.target),
+        addend=Mux(settings.has_membrane, Mux(replaced, s.target, s.v_mem), s.bias),
     )
 
 
