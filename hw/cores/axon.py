@@ -128,7 +128,7 @@ class Axon(wiring.Component):
         m = Module()
         core = self._core
         # Behind the rows of the slots stands one of the held values: those written since the sample began.
-        m.submodules.valid_bits = bits = ValidBits(core.delay_slots + 1, core.axons)
+        m.submodules.valid_bits = bits = ValidBits(core.delay_slots + 1, core.axons, hidden=1)
         m.submodules.held = held = HeldBits(core.axons)
         m.submodules.slot_copy = slot_copy = Ram(
             core.activation_bits, core.delay_slots << self._axon_bits

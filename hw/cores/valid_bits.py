@@ -33,6 +33,8 @@ class ValidBits(wiring.Component):
     ----------
     slots, size
         Rows, and bits of each.
+    hidden
+        So many rows at the end are only looked up: ``see_slot`` cannot name them.
 
     Members
     -------
@@ -63,14 +65,15 @@ class ValidBits(wiring.Component):
     empty_slot: Signal
     clear: Signal
 
-    def __init__(self, slots: int, size: int) -> None:
+    def __init__(self, slots: int, size: int, *, hidden: int = 0) -> None:
         self._slots, self._words = slots, words_of(size)
+        self._shown = slots - hidden
         slot, index = In(index_bits(slots)), In(index_bits(size))
         super().__init__(
             {
                 "find_slot": slot, "find_index": index, "found": Out(1), "insert": In(1),
-                "see": In(1), "see_slot": slot, "see_word": In(index_bits(self._words)), "seen": Out(CHUNK),
-                "row": Out(self._words), "empty": In(1), "empty_slot": slot, "clear": In(1),
+                "see": In(1), "see_slot": In(index_bits(self._shown)), "see_word": In(index_bits(self._words)),
+                "seen": Out(CHUNK), "row": Out(self._words), "empty": In(1), "empty_slot": slot, "clear": In(1),
             }
         )  # fmt: skip
 
@@ -81,11 +84,11 @@ class ValidBits(wiring.Component):
         m.submodules.words = words = memory.Memory(shape=CHUNK, depth=self._slots << high, init=[])
         counts = [Signal(self._words, name=f"counts_{slot}") for slot in range(self._slots)]
 
-        def word_at(slot: Value, place: Value) -> tuple[Value, Value]:
+        def word_at(slot: Value, place: Value, rows: list[Signal]) -> tuple[Value, Value]:
             """Return a word, and whether it counts."""
             port = words.read_port(domain="comb")
             m.d.comb += port.addr.eq(Cat(place, slot))
-            return port.data, Array(counts)[slot].bit_select(place, 1)
+            return port.data, Array(rows)[slot].bit_select(place, 1)
 
         # The bit that is looked up, and its word.
         place, slot = Signal(high), Signal.like(self.find_slot)
@@ -98,7 +101,7 @@ class ValidBits(wiring.Component):
             changed.eq(Mux(word_counts, word, 0) | (Const(1, CHUNK) << bit)),
             goes_on.eq(self.insert & (Cat(place, slot) == Cat(find_place, self.find_slot))),
         ]
-        found_word, found_counts = word_at(self.find_slot, find_place)
+        found_word, found_counts = word_at(self.find_slot, find_place, counts)
         m.d.sync += [
             place.eq(find_place),
             slot.eq(self.find_slot),
@@ -118,9 +121,10 @@ class ValidBits(wiring.Component):
             with m.If(self.clear | (self.empty & (self.empty_slot == index))):
                 m.d.sync += row.eq(0)
 
-        m.d.comb += self.row.eq(Array(counts)[self.see_slot])
+        shown = counts[: self._shown]
+        m.d.comb += self.row.eq(Array(shown)[self.see_slot])
         seen, counts_seen = Signal(CHUNK), Signal()
-        seen_word, seen_counts = word_at(self.see_slot, self.see_word)
+        seen_word, seen_counts = word_at(self.see_slot, self.see_word, shown)
         with m.If(self.see):
             m.d.sync += [seen.eq(seen_word), counts_seen.eq(seen_counts)]
         m.d.comb += self.seen.eq(Mux(counts_seen, seen, 0))
