@@ -132,11 +132,11 @@ class ManyCoreConfig(FrozenModel):
 
     @cached_property
     def tree_stages(self) -> int:
-        """Registers from the root to a core in the start and barrier trees of radix 4: ceil(log4 cores), at least 1.
+        """Registers from the root to a core in the start and barrier trees of radix 4: ceil(log4 cores), at least 2.
 
-        One core alone has a register each way, too: a core prepares its walk in the cycles that the trees take.
+        Up to four cores have two registers each way, too: a core prepares its walk in the cycles that the trees take.
         """
-        stages = 1
+        stages = 2
         while 4**stages < self.core_count:
             stages += 1
         return stages

@@ -65,7 +65,7 @@ def test_the_host_starts_with_the_swap():
 
 @pytest.mark.parametrize(
     ("cores", "stages"),
-    [((1, 1), 1), ((2, 2), 1), ((5, 1), 2), ((4, 4), 2), ((12, 13), 4), ((32, 32), 5)],
+    [((1, 1), 2), ((2, 2), 2), ((4, 4), 2), ((17, 1), 3), ((12, 13), 4), ((32, 32), 5)],
 )
 def test_tree_stages_are_the_radix_4_logarithm(cores, stages):
     config = load_config("tiny").replace(network={"columns": cores[0], "rows": cores[1]})

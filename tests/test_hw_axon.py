@@ -19,9 +19,8 @@ from .support.bench import Bench
 
 # Axons, slots, bits: within a chunk of the walk, over several, no powers of two.
 SIZES = [(5, 2, 8), (16, 3, 4), (37, 6, 9)]
-SETTLE = (
-    3  # cycles between the last arrival, or a reset, and a swap: the fewest that the barrier leaves
-)
+# Cycles between the last arrival and a swap, and between a reset and a swap: the fewest that the barrier leaves.
+SETTLE, SETTLE_RESET = 5, 4
 
 
 def config_of(axons: int, slots: int, bits: int) -> ChipConfig:
@@ -111,7 +110,10 @@ def test_walks_agree_in_axons_values_and_cycles(size, data):
                 ctx.set(dut.clear, 1)
                 await ctx.tick()
                 ctx.set(dut.clear, 0)
-                await ctx.tick().repeat(SETTLE)
+                await ctx.tick().repeat(SETTLE_RESET - 1)
+            ctx.set(dut.start, 1)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
             ctx.set(dut.swap, 1)
             await ctx.tick()
             ctx.set(dut.swap, 0)
@@ -147,7 +149,7 @@ def test_walks_agree_in_axons_values_and_cycles(size, data):
             ctx.set(dut.step, 0)
             ctx.set(dut.restart, 0)
             ctx.set(dut.walking, 0)
-            for _ in range(SETTLE):
+            for _ in range(SETTLE - 1):
                 await ctx.tick()
             seen.append([tuple(turn) for turn in turns])
 

@@ -15,7 +15,7 @@ from spikeloom.chip.config import ManyCoreConfig, NetworkOnChipConfig
 from spikeloom.hw.cores.barrier import Barrier
 
 CYCLES = 60
-MESHES = {(1, 1): 1, (2, 1): 1, (2, 2): 1, (5, 1): 2, (4, 4): 2, (17, 1): 3, (12, 13): 4}
+MESHES = {(1, 1): 2, (2, 1): 2, (2, 2): 2, (5, 1): 2, (4, 4): 2, (17, 1): 3, (12, 13): 4}
 
 
 def simulate(

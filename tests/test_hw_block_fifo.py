@@ -26,6 +26,7 @@ def run(
             ctx.set(dut.o.ready, take)
             ready, valid = ctx.get(dut.i.ready), ctx.get(dut.o.valid)
             assert ctx.get(dut.level) == len(held)
+            assert ctx.get(dut.has_word) == bool(held)
             assert ready == (len(held) < depth)
             log.append((len(held), ready, valid, ctx.get(dut.o.payload) if valid else None))
             if valid:

@@ -128,21 +128,21 @@ def test_steps_that_are_there_in_time_take_exactly_what_the_rule_says(mesh):
 
 
 def test_timing_of_the_docstring():
-    bench = Bench(host_config(columns=2), [Plan(4, [(3, 0, 1, 1)])])
+    bench = Bench(host_config(columns=2), [Plan(5, [(4, 0, 1, 1)])])
     chip = bench.config.many_core
-    assert (chip.tree_stages, chip.host_start_cycles) == (1, 2)
+    assert (chip.tree_stages, chip.host_start_cycles) == (2, 3)
 
     async def dialogue(host: Host) -> None:
         await host.load()
         await host.send(step(1, 0), flits(0, 5))
         _, end = await host.step_end()
-        assert end.length == 6
+        assert end.length == 8
         start = bench.steps[0].start
-        assert [cycle - start for cycle in host.cycles] == [7, 8, 9, 10]
+        assert [cycle - start for cycle in host.cycles] == [8, 9, 10, 11]
 
     bench.run(dialogue)
-    assert bench.steps[0].flits == [(2, 0, 5)]
-    assert bench.steps[0].outputs == [3]
+    assert bench.steps[0].flits == [(3, 0, 5)]
+    assert bench.steps[0].outputs == [4]
 
 
 def test_a_sample_whose_step_waits_takes_exactly_its_reset():

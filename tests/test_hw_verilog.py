@@ -84,6 +84,15 @@ def test_the_chip_is_plain_verilog(chip: dict[str, str]) -> None:
     assert Netlist(chip).count("spikeloom_tile", CHIP_MODULE) == TINY.many_core.core_count
 
 
+@pytest.mark.parametrize("slots", [2, 3, 4, 5, 8])
+def test_no_choice_looks_at_a_bit_that_is_always_0(slots: int) -> None:
+    # Of such a choice only the cases are left that can be, and Verilator takes it for a latch.
+    config = TINY.replace(core={"delay_slots": slots, "axons": 40, "neurons": 40})
+    choices = re.findall(r"casez? \(.*\)", "".join(emit_chip(config).values()))
+    assert choices
+    assert [choice for choice in choices if "'h0," in choice] == []
+
+
 def test_emission_is_the_same_every_time(chip: dict[str, str]) -> None:
     assert emit_chip(TINY) == chip
 

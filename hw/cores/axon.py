@@ -11,9 +11,11 @@ from ...chip.memory_map import CoreMemories, index_bits
 from ...chip.packet import FlitKind, FlitLayout
 from ..memory import Ram
 from .accumulate import Accumulate, slot_ahead
+from .held_bits import HeldBits
 from .layouts import flit_struct
-from .pick import CHUNK, chunks_of, decoded, encoded, lowest, picked, selected
-from .valid_ring import ValidRing
+from .pick import CHUNK, encoded, lowest, words_of
+from .pipeline import delayed
+from .valid_bits import ValidBits
 
 __all__ = ["Axon"]
 
@@ -26,17 +28,16 @@ class Axon(wiring.Component):
     stood at the swap.
 
     Three memories: ``values`` that arrivals add to, and copies for the axon at work, of its slot and of its held value.
-    The slot that is read is never written. A held value may be, so its copy has two versions: the walk reads the one
-    that ``held_bank`` says, arrivals write the other and mark it ``held_written``; while no walk is on, the newer one
-    becomes the one to read.
+    The slot that is read is never written. A held value may be, so its copy has two versions: `HeldBits`.
 
-    The walk searches chunks of axons: ``next_chunk`` is found while the axons of the chunk before take their turns, one
-    a cycle. Behind the last chunk stands an end, behind it the first chunk again. While no walk is on, the first chunk
-    is searched for again and again, so that it is there when the swap comes.
+    The walk goes from word to word of 16 axons, of those that have an active one: one is found ``ahead`` while the word
+    before it is read and the axons of the one before that, ``left``, take their turns, one a cycle. Behind the last
+    word stands an end, behind it the first word again. While no walk is on, the first word is found again and again;
+    with ``start`` it is read, so that it is there when the swap comes.
 
     Timing
     ------
-    *Arrivals*: one a cycle, never waiting; the last one is in a cycle that lies 5 before the first axon's turn: the
+    *Arrivals*: one a cycle, never waiting; the last one is in a cycle that lies 7 before the first axon's turn: the
     trees of the barrier see to that. *Walk*: an axon a cycle, ascending, from the cycle after the swap on::
 
         cycle           -1     0      1      2         (of one axon)
@@ -44,6 +45,16 @@ class Axon(wiring.Component):
         more, step             1
         walk_axon                     a
         walk_value                           v
+
+    From a held value's arrival to the earliest swap::
+
+        cycle            0      1      2      3      4      5      6
+        arrive           1
+        values.store                   1
+        held.write                            1
+        held.row                                     1
+        ahead, start                                        1
+        seen, swap                                                 1
 
     Reset
     -----
@@ -53,8 +64,9 @@ class Axon(wiring.Component):
     -------
     arrive, arrival, slot : In
         A flit for this unit (kind AXON or HOLD), already registered; the current slot.
-    swap, next_slot : In
-        The swap of slots; the walk's axons are taken from ``next_slot``, which is emptied.
+    start, swap, next_slot : In
+        A timestep starts, and one cycle later the swap of slots: the walk's axons are taken from ``next_slot``, the
+        current slot is left behind and emptied.
     clear : In
         Start of a sample.
     walking : In
@@ -76,6 +88,7 @@ class Axon(wiring.Component):
     arrive: Signal
     arrival: data.View
     slot: Signal
+    start: Signal
     swap: Signal
     next_slot: Signal
     clear: Signal
@@ -96,6 +109,7 @@ class Axon(wiring.Component):
                 "arrive": In(1),
                 "arrival": In(flit_struct(FlitLayout.of(config))),
                 "slot": In(self._slot_bits),
+                "start": In(1),
                 "swap": In(1),
                 "next_slot": In(self._slot_bits),
                 "clear": In(1),
@@ -113,112 +127,115 @@ class Axon(wiring.Component):
         """Build arrivals, then the walk."""
         m = Module()
         core = self._core
-        held_bank = Signal(core.axons)  # the version that a walk reads
-        held_written = Signal(core.axons)  # the other version is newer
-        held_active = Signal(core.axons)  # the newest version is not 0
-        m.submodules.ring = ring = ValidRing(core.delay_slots, core.axons)
+        # Behind the rows of the slots stands one of the held values: those written since the sample began.
+        m.submodules.valid_bits = bits = ValidBits(core.delay_slots + 1, core.axons, hidden=1)
+        m.submodules.held = held = HeldBits(core.axons)
         m.submodules.slot_copy = slot_copy = Ram(
             core.activation_bits, core.delay_slots << self._axon_bits
         )
         m.submodules.held_copy = held_copy = Ram(core.activation_bits, 2 << self._axon_bits)
-        self._arrivals(m, ring, slot_copy, held_copy, held_bank, held_written, held_active)
-        self._walk(m, ring, slot_copy, held_copy, held_bank, held_active)
+        self._arrivals(m, bits, held, slot_copy, held_copy)
+        self._walk(m, bits, held, slot_copy, held_copy)
         return m
 
     def _arrivals(
-        self,
-        m: Module,
-        ring: ValidRing,
-        slot_copy: Ram,
-        held_copy: Ram,
-        held_bank: Signal,
-        held_written: Signal,
-        held_active: Signal,
+        self, m: Module, bits: ValidBits, held: HeldBits, slot_copy: Ram, held_copy: Ram
     ) -> None:
-        """Add what arrives: look it up and read in one cycle, write in the next."""
+        """Add what arrives: look it up and read, add two cycles later, copy the sum in those that follow."""
         axon_bits, slots = self._axon_bits, self._core.delay_slots
-        bits = self._core.activation_bits
+        value_bits = self._core.activation_bits
         # Words of the slots in order, then the held values: these are kept as one slot more.
-        m.submodules.values = values = Accumulate(bits, (slots + 1) << axon_bits)
+        m.submodules.values = values = Accumulate(value_bits, (slots + 1) << axon_bits)
         target = Signal(axon_bits)
         place_slot, is_hold = Signal(range(slots + 1)), Signal()
         m.d.comb += [
             target.eq(self.arrival.target),
             is_hold.eq(self.arrival.kind == FlitKind.HOLD),
             place_slot.eq(Mux(is_hold, slots, slot_ahead(self.slot, self.arrival.delay, slots))),
-            ring.find_slot.eq(place_slot),
-            ring.find_index.eq(target),
+            bits.find_slot.eq(place_slot),
+            bits.find_index.eq(target),
+            bits.insert.eq(delayed(m, self.arrive & (target < self._core.axons), 1)),
             values.add.eq(self.arrive),
-            values.value.eq(self.arrival.payload[:bits]),
+            values.value.eq(self.arrival.payload[:value_bits]),
             values.place.eq(Cat(target, place_slot)),
+            values.fresh.eq(~bits.found),
         ]
-        was_active = picked(m, [held_active], is_hold, target)
-        bank = picked(m, [held_bank], is_hold, target)
 
-        stored_axon, stored_slot = Signal(axon_bits), Signal(range(slots + 1))
-        stores_hold = Signal()
-        at = decoded(m, stored_axon, self._core.axons, stores_hold)
-        is_active = values.store_value != 0
-        m.d.comb += [
-            Cat(stored_axon, stored_slot).eq(values.store_place),
-            stores_hold.eq(values.store & (stored_slot == slots)),
-            values.fresh.eq(~Mux(stored_slot == slots, was_active, ring.found)),
-            ring.insert.eq(values.store & ~stores_hold),
-            ring.insert_slot.eq(stored_slot),
-            ring.insert_index.eq(stored_axon),
-            slot_copy.w_en.eq(values.store & ~stores_hold),
-            slot_copy.w_addr.eq(Cat(stored_axon, stored_slot)),
-            slot_copy.w_data.eq(values.store_value),
-            held_copy.w_en.eq(stores_hold),
-            held_copy.w_addr.eq(Cat(stored_axon, ~bank)),
-            held_copy.w_data.eq(values.store_value),
-        ]
+        # A cycle after the sum: the slot's copy, and whether a held value is not 0.
+        axon, slot, value = Signal(axon_bits), Signal(range(slots + 1)), Signal(value_bits)
+        stores, stores_hold = Signal(), Signal()
         m.d.sync += [
-            held_written.eq(held_written | at),
-            held_active.eq((held_active & ~at) | Mux(is_active, at, 0)),
+            stores.eq(values.store & (values.store_place[axon_bits:] != slots)),
+            stores_hold.eq(values.store & (values.store_place[axon_bits:] == slots)),
+            Cat(axon, slot).eq(values.store_place),
+            value.eq(values.store_value),
         ]
-        with m.If(~self.walking & ~self.arrive & ~values.store):
-            m.d.sync += [held_bank.eq(held_bank ^ held_written), held_written.eq(0)]
-        with m.If(self.clear):
-            m.d.sync += [held_active.eq(0), held_written.eq(0)]
+        m.d.comb += [
+            slot_copy.w_en.eq(stores),
+            slot_copy.w_addr.eq(Cat(axon, slot)),
+            slot_copy.w_data.eq(value),
+            held.write.eq(stores_hold & (axon < self._core.axons)),
+            held.write_index.eq(axon),
+            held.write_active.eq(value.any()),
+            held.walking.eq(self.walking),
+            held.clear.eq(self.clear),
+        ]
+
+        # Two cycles after it: the held value's copy.
+        m.d.sync += held_copy.w_addr.eq(Cat(axon, held.write_version))
+        m.d.comb += [
+            held_copy.w_en.eq(delayed(m, held.write, 1)),
+            held_copy.w_data.eq(delayed(m, value, 1)),
+        ]
 
     def _walk(
-        self,
-        m: Module,
-        ring: ValidRing,
-        slot_copy: Ram,
-        held_copy: Ram,
-        held_bank: Signal,
-        held_active: Signal,
+        self, m: Module, bits: ValidBits, held: HeldBits, slot_copy: Ram, held_copy: Ram
     ) -> None:
-        """Find the active axons, chunk by chunk, and their values."""
-        axons, bits = self._core.axons, self._core.activation_bits
-        in_slot, in_held = Signal(axons), Signal(axons)  # as of the swap
-        m.d.comb += [
-            ring.row_slot.eq(self.next_slot),
-            ring.empty_row.eq(self.swap),
-            ring.clear.eq(self.clear),
-        ]
+        """Find the active axons, word by word, and their values."""
+        count = words_of(self._core.axons)
+        slot = Signal.like(self.slot)  # that the walk reads, from before the swap on
         with m.If(~self.walking):
-            m.d.sync += [in_slot.eq(ring.row), in_held.eq(held_active)]
-
-        # The chunk after the one at work: a one-hot word, 0 for the end.
-        slot_chunks, held_chunks, bank_chunks = map(chunks_of, (in_slot, in_held, held_bank))
-        count = len(slot_chunks)
-        some, next_chunk, gone, passed = (Signal(count) for _ in range(4))
-        advance = Signal()
+            m.d.sync += slot.eq(self.next_slot)
         m.d.comb += [
-            some.eq(Cat((a | b).any() for a, b in zip(slot_chunks, held_chunks, strict=True))),
-            passed.eq(Mux(next_chunk.any(), gone | next_chunk, 0)),  # behind the end all come again
+            bits.see_slot.eq(slot),
+            # The slot that the timestep reads stays whole until the next swap.
+            bits.empty.eq(self.swap),
+            bits.empty_slot.eq(self.slot),
+            bits.clear.eq(self.clear),
         ]
-        with m.If(advance):
-            m.d.sync += [gone.eq(passed), next_chunk.eq(lowest(some & ~passed))]
-        with m.Elif(~self.walking):
-            m.d.sync += [gone.eq(0), next_chunk.eq(lowest(some))]
 
-        # The chunk at work.
-        left, of_slot, of_held, of_bank = (Signal(CHUNK) for _ in range(4))
-        chunk = Signal(index_bits(count))
+        # Words with an active axon, one-hot: the first and the others, the one ahead (0 for the end), those behind it.
+        first, others, ahead, behind = (Signal(count) for _ in range(4))
+        advance, moves = Signal(), Signal()
+        m.d.comb += moves.eq(advance | self.start)
+        now = bits.row | held.row
+        with m.If(moves):
+            m.d.sync += [
+                ahead.eq(Mux(ahead.any(), lowest(behind), first)),
+                behind.eq(Mux(ahead.any(), behind & ~lowest(behind), others)),
+            ]
+        with m.Elif(~self.walking):
+            m.d.sync += [
+                first.eq(lowest(now)),
+                others.eq(now & ~lowest(now)),
+                ahead.eq(lowest(now)),
+                behind.eq(now & ~lowest(now)),
+            ]
+
+        # It is read: its number, and whether there is one.
+        seen_word, is_end = Signal(index_bits(count)), Signal()
+        m.d.comb += [
+            bits.see.eq(moves),
+            bits.see_word.eq(encoded(ahead, count)),
+            held.see.eq(bits.see),
+            held.see_word.eq(bits.see_word),
+        ]
+        with m.If(moves):
+            m.d.sync += [seen_word.eq(bits.see_word), is_end.eq(~ahead.any())]
+
+        # The word at work.
+        left, of_slot, of_held, of_version = (Signal(CHUNK) for _ in range(4))
+        word = Signal.like(seen_word)
         turn, after = Signal(CHUNK), Signal(CHUNK)
         m.d.comb += [
             turn.eq(lowest(left)),
@@ -227,39 +244,36 @@ class Axon(wiring.Component):
             advance.eq(Mux(self.more, self.step & (after == 0), self.restart) | self.swap),
         ]
         with m.If(advance):
-            slot_part, held_part = (
-                selected(slot_chunks, next_chunk),
-                selected(held_chunks, next_chunk),
-            )
             m.d.sync += [
-                left.eq(slot_part | held_part),
-                of_slot.eq(slot_part),
-                of_held.eq(held_part),
-                of_bank.eq(selected(bank_chunks, next_chunk)),
-                chunk.eq(encoded(next_chunk, count)),
+                left.eq(Mux(is_end, 0, bits.seen | held.seen_active)),
+                of_slot.eq(bits.seen),
+                of_held.eq(held.seen_active),
+                of_version.eq(held.seen_version),
+                word.eq(seen_word),
             ]
         with m.Elif(self.step):
             m.d.sync += left.eq(after)
 
         # One cycle later: its number, and where its values are.
-        reads_slot, reads_held, bank = Signal(), Signal(), Signal()
-        number = Signal(CHUNK.bit_length() - 1 + len(chunk))
+        reads_slot, reads_held, version = Signal(), Signal(), Signal()
+        number = Signal(CHUNK.bit_length() - 1 + len(word))
         m.d.sync += [
-            number.eq(Cat(encoded(turn, CHUNK), chunk)),
+            number.eq(Cat(encoded(turn, CHUNK), word)),
             reads_slot.eq((of_slot & turn).any()),
             reads_held.eq((of_held & turn).any()),
-            bank.eq((of_bank & turn).any()),
+            version.eq((of_version & turn).any()),
         ]
         m.d.comb += [
             self.walk_axon.eq(number),
             slot_copy.r_en.eq(1),
             slot_copy.r_addr.eq(Cat(self.walk_axon, self.slot)),
             held_copy.r_en.eq(1),
-            held_copy.r_addr.eq(Cat(self.walk_axon, bank)),
+            held_copy.r_addr.eq(Cat(self.walk_axon, version)),
         ]
 
         # Two cycles later: the value.
-        slot_counts, held_counts, total = Signal(), Signal(), Signal(bits)
+        slot_counts, held_counts = Signal(), Signal()
+        total = Signal(self._core.activation_bits)
         m.d.sync += [slot_counts.eq(reads_slot), held_counts.eq(reads_held)]
         m.d.comb += [
             total.eq(Mux(slot_counts, slot_copy.r_data, 0) + Mux(held_counts, held_copy.r_data, 0)),

@@ -57,6 +57,8 @@ class BlockFifo(wiring.Component):
     level : Out(range(depth + 1))
         Words held at the start of the cycle, those on their way to the output included; ``i.ready`` is
         ``level < depth``.
+    has_word : Out
+        ``level != 0``.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class BlockFifo(wiring.Component):
     i: stream.Interface
     o: stream.Interface
     level: Signal
+    has_word: Signal
 
     def __init__(self, width: int, depth: int) -> None:
         self._ram = Ram(width, depth)
@@ -76,6 +79,7 @@ class BlockFifo(wiring.Component):
                 "i": In(stream.Signature(width)),
                 "o": Out(stream.Signature(width)),
                 "level": Out(range(depth + 1)),
+                "has_word": Out(1),
             }
         )
 
@@ -111,6 +115,7 @@ class BlockFifo(wiring.Component):
         ]
         m.d.sync += [
             is_coming.eq(fetch),
+            self.has_word.eq(push | (self.level > 1) | (self.has_word & ~pop)),
             has_room.eq(
                 pop | (self.level < self.depth - 1) | ((self.level == self.depth - 1) & ~push)
             ),

@@ -124,6 +124,7 @@ class Core(wiring.Component):
             schedule.sample.eq(self.sample),
             schedule.start.eq(self.start),
             schedule.more.eq(axon.more),
+            axon.start.eq(self.start),
             axon.next_slot.eq(schedule.next_slot),
             axon.is_signed.eq(registers.axon_signed),
             axon.walking.eq(schedule.computing),

@@ -14,11 +14,14 @@ from ...chip.packet import FlitLayout
 from ..memory import Ram
 from .accumulate import Accumulate, slot_ahead
 from .layouts import flit_struct
+from .pick import CHUNK
 from .pipeline import delayed
-from .synapse import weight_lanes
+from .synapse import early_stages, weight_lanes
 from .valid_bits import ValidBits
 
 __all__ = ["Dendrite"]
+
+VALUE_COPIES = 4
 
 
 class Dendrite(wiring.Component):
@@ -53,7 +56,7 @@ class Dendrite(wiring.Component):
     Members
     -------
     valid, weights, value : In
-        An axon's row of weights and its value.
+        An axon's row of weights and its value; with `early_stages` the weights come a cycle later.
     ends : In
         One cycle after the last axon's ``valid``, instead of another: the group ends.
     multiplies : Out
@@ -124,23 +127,34 @@ class Dendrite(wiring.Component):
     def _lanes(self, m: Module) -> list[Signal]:
         """Build operands, products and accumulators; return the accumulators."""
         core = self._core
+        early = early_stages(core)
+        extra = core.pipeline_stages - 4 - early
+        valid, read_value = delayed(m, self.valid, early), delayed(m, self.value, early)
         is_one, works = Signal(), Signal()
-        m.d.comb += [is_one.eq(self.value == 1), works.eq(self.valid & ~is_one)]
-        m.d.sync += self.multiplies.eq(works)
-        value = Signal.like(self.value)
+        m.d.comb += [
+            is_one.eq(read_value == 1),
+            works.eq(valid & ~is_one),
+            self.multiplies.eq(delayed(m, works, 1 - early)),
+        ]
+        # Multipliers stand apart on an FPGA: four registers hold the value, each for some of them. What they hold
+        # before the first product differs, lest Yosys takes them for one.
+        values = [
+            Signal(self.value.shape(), name=f"value_{n}", init=-(n & 1), reset_less=n >= 2)
+            for n in range(VALUE_COPIES)
+        ]
         with m.If(works):
-            m.d.sync += value.eq(self.value)
-        extra = core.pipeline_stages - 4
-        adds = delayed(m, self.valid, 2 + extra)
+            m.d.sync += [value.eq(read_value) for value in values]
+        adds = delayed(m, valid, 2 + extra)
         passes = delayed(m, is_one, 2 + extra)
         terms = index_bits(core.axons) - 1  # a product has a bit to spare
         accumulators = []
         for lane in range(self._memories.most_lanes):
             weight = self.weights[f"lane_{lane}"]
+            value = values[lane % VALUE_COPIES]
             bits = min(core.accumulator_bits, len(weight) + len(value) + terms)
             accumulator = Signal(signed(bits), name=f"accumulator_{lane}")
             if len(weight) <= 2:
-                addend, carry = _selected_product(m, weight, self.value, 1 + extra)
+                addend, carry = _selected_product(m, weight, read_value, 1 + extra)
             else:
                 operand = Signal(weight.shape(), name=f"operand_{lane}")
                 product = Signal(signed(len(weight) + len(value)), name=f"product_{lane}")
@@ -163,8 +177,7 @@ class Dendrite(wiring.Component):
         m.submodules.valid_bits = bits = ValidBits(slots, core.neurons)
         m.submodules.sums = sums = Accumulate(core.accumulator_bits, slots << neuron_bits)
         m.submodules.copy = copy = Ram(core.accumulator_bits, slots << neuron_bits)
-        to_slot, target = Signal(range(slots)), Signal(neuron_bits)
-        stored_neuron, stored_slot = Signal(neuron_bits), Signal(range(slots))
+        to_slot, target, low = Signal(range(slots)), Signal(neuron_bits), index_bits(CHUNK)
         m.d.comb += [
             to_slot.eq(slot_ahead(self.slot, self.arrival.delay, slots)),
             target.eq(self.arrival.target),
@@ -174,10 +187,7 @@ class Dendrite(wiring.Component):
             sums.place.eq(Cat(target, to_slot)),
             sums.value.eq(self.arrival.payload[: core.accumulator_bits]),
             sums.fresh.eq(~bits.found),
-            Cat(stored_neuron, stored_slot).eq(sums.store_place),
-            bits.insert.eq(sums.store),
-            bits.insert_slot.eq(stored_slot),
-            bits.insert_index.eq(stored_neuron),
+            bits.insert.eq(delayed(m, self.arrive, 1)),
             copy.w_en.eq(sums.store),
             copy.w_addr.eq(sums.store_place),
             copy.w_data.eq(sums.store_value),
@@ -185,12 +195,14 @@ class Dendrite(wiring.Component):
             bits.empty.eq(self.swap),
             bits.empty_slot.eq(self.slot),
             bits.clear.eq(self.clear),
+            bits.see.eq(1),
             bits.see_slot.eq(self.slot),
-            bits.see_index.eq(self.fetch_neuron),
+            bits.see_word.eq(self.fetch_neuron[low:]),
             copy.r_en.eq(1),
             copy.r_addr.eq(Cat(self.fetch_neuron, self.slot)),
         ]
-        return delayed(m, Mux(bits.seen, copy.r_data, 0), 3)
+        is_valid = bits.seen.bit_select(delayed(m, self.fetch_neuron[:low], 1), 1)
+        return delayed(m, Mux(is_valid, copy.r_data, 0), 3)
 
 
 def _selected_product(m: Module, weight: Value, value: Value, cycles: int) -> tuple[Value, Value]:

@@ -13,6 +13,7 @@ from .fifo import Fifo
 from .host_decoder import HostDecoder
 from .host_encoder import HostEncoder
 from .host_layouts import beat_struct, chain_struct, end_struct, output_struct, step_struct
+from .load_node import SLICE_WORDS
 from .sequencer import Sequencer
 
 __all__ = ["HostPort"]
@@ -41,14 +42,14 @@ class HostPort(wiring.Component):
     *Throughput*: a flit a cycle and port, a beat a cycle and direction. *Back-pressure*: a column takes flits while
     its queue is not full, see ``host_waits``; a queue that is full holds up the frames of the host.
 
-    A timestep of one flit, ``tree_stages`` = 1, quiet in cycle 4::
+    A timestep of one flit, ``tree_stages`` = 2, quiet in cycle 5::
 
-        cycle            0    1    2    3    4    5    0'   1'   2'   3'   4'
-        start            1    0    0    0    0    0    1    -    -    -    -
-        flit_out_0       -    -    f    -    -    -    -    -    -    -    -
-        flit_in_0        -    -    -    f    -    -    -    -    -    -    -
-        all_quiet        -    -    -    -    -    1    -    -    -    -    -
-        m_axis           -    -    -    -    -    -    -    f    E    E    E     # output, STEP_END
+        cycle            0    1    2    3    4    5    6    7    0'   1'   2'   3'
+        start            1    0    0    0    0    0    0    0    1    -    -    -
+        flit_out_0       -    -    -    f    -    -    -    -    -    -    -    -
+        flit_in_0        -    -    -    -    f    -    -    -    -    -    -    -
+        all_quiet        -    -    -    -    -    -    -    1    -    -    -    -
+        m_axis           -    -    -    -    -    -    -    -    f    E    E    E     # output, STEP_END
 
     Reset
     -----
@@ -136,8 +137,26 @@ class HostPort(wiring.Component):
         m.submodules.commands = commands = Fifo(step_struct(self.link).size, COMMANDS)
         m.submodules.ends = ends = Fifo(end_struct().size, ENDS)
         wiring.connect(m, decoder.chain_out, wiring.flipped(self.chain_out))
-        wiring.connect(m, decoder.chain_in, wiring.flipped(self.chain_in))
-        wiring.connect(m, decoder.answer, encoder.answer)
+        m.submodules.returned = returned = Fifo(chain_struct(self.link).size, SLICE_WORDS)
+        m.d.comb += [
+            returned.i.valid.eq(self.chain_in.valid),
+            returned.i.payload.eq(self.chain_in.payload),
+            self.chain_in.ready.eq(returned.i.ready),
+            decoder.chain_in.valid.eq(returned.o.valid),
+            decoder.chain_in.payload.eq(returned.o.payload),
+            returned.o.ready.eq(decoder.chain_in.ready),
+        ]
+        # The encoder chooses late in a cycle; no answer, and so not the ring of the load chain, waits for it to choose.
+        shape = beat_struct(self.link)
+        m.submodules.answers = answers = Fifo(shape.size, 2)
+        m.d.comb += [
+            answers.i.valid.eq(decoder.answer.valid),
+            answers.i.payload.eq(decoder.answer.payload),
+            decoder.answer.ready.eq(answers.i.ready),
+            encoder.answer.valid.eq(answers.o.valid),
+            encoder.answer.payload.eq(answers.o.payload),
+            answers.o.ready.eq(encoder.answer.ready),
+        ]
         self._build_link(m, decoder, encoder)
 
         command = data.View(step_struct(self.link), commands.o.payload)
@@ -258,7 +277,7 @@ class HostPort(wiring.Component):
                 queue.o.ready.eq(output.ready),
             ]
             waits.append(~queue.i.ready)
-            held.append(queue.level != 0)
+            held.append(queue.has_word)
             arrives.append(flits.valid & flits.ready)
         m.d.comb += encoder.has_output.eq(Cat(held))
         return Cat(waits).any(), Cat(held), Cat(arrives)

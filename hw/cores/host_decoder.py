@@ -11,7 +11,7 @@ from ...chip.host_link import ERROR_BITS, HostLink, HostOp
 from ...chip.memory_map import WRITABLE
 from .flit_account import FlitAccount
 from .host_frames import FrameInHand, add_answering, add_loading, add_running
-from .host_judge import HostJudge
+from .host_judge import HostJudge, end_shape
 from .host_layouts import beat_struct, chain_struct, header_struct, step_struct
 from .host_status import HostStatus
 from .load_check import LoadCheck
@@ -105,7 +105,9 @@ class HostDecoder(wiring.Component):
         m = Module()
         beats = self.beats
         frame = self._build_shared(m)
-        error = self._build_judge(m, frame)
+        end = Signal(end_shape())
+        error = self._build_judge(m, frame, end)
+        coming = data.View(header_struct(), beats.payload.data[: header_struct().size])
         with m.FSM():
             with m.State("Header"):
                 m.d.comb += beats.ready.eq(1)
@@ -113,6 +115,7 @@ class HostDecoder(wiring.Component):
                     frame.first.eq(beats.payload.data),
                     frame.is_single.eq(beats.payload.last),
                     frame.place.eq(0),
+                    end.eq(coming.row + coming.count),
                 ]
                 with m.If(beats.valid):
                     m.next = "Judge"
@@ -144,9 +147,13 @@ class HostDecoder(wiring.Component):
             beats=beats, answer=self.answer, command=self.command, flit=self.flit,
             first=first, header=header, is_single=Signal(name="is_single"),
             takes=Signal(name="takes"), found=Signal(ERROR_BITS, name="found"),
-            left=Signal(header.count.shape(), name="left"), place=Signal(range(places), name="place"),
+            left=Signal(header.count.shape(), name="left"),
+            is_one_left=Signal(name="is_one_left"), is_none_left=Signal(name="is_none_left"),
+            place=Signal(range(places), name="place"),
             check=check, root=root, status=status, account=account,
         )  # fmt: skip
+        found = Signal.like(frame.found)
+        m.d.sync += found.eq(frame.found)
         wiring.connect(m, root.chain_out, wiring.flipped(self.chain_out))
         wiring.connect(m, root.chain_in, wiring.flipped(self.chain_in))
         m.d.comb += [
@@ -157,7 +164,7 @@ class HostDecoder(wiring.Component):
             check.is_ours.eq(beats.payload.data == int(self.config.config_hash, 16)),
             check.spoil.eq(frame.found.any()),
             root.header.eq(first),
-            status.raised.eq(frame.found | self.raised),
+            status.raised.eq(found | self.raised),
             status.is_loaded.eq(check.is_loaded),
             status.is_busy.eq(self.is_busy),
             status.clears.eq(header.row[0]),
@@ -167,11 +174,12 @@ class HostDecoder(wiring.Component):
         ]
         return frame
 
-    def _build_judge(self, m: Module, frame: FrameInHand) -> Signal:
+    def _build_judge(self, m: Module, frame: FrameInHand, end: Signal) -> Signal:
         """Build the judge, and return the error that it finds in the header."""
         m.submodules.judge = judge = HostJudge(self.config.many_core)
         m.d.comb += [
             judge.header.eq(frame.header),
+            judge.end.eq(end),
             judge.is_last.eq(frame.is_single),
             judge.is_busy.eq(self.is_busy),
             judge.is_loading.eq(frame.check.is_loading),
@@ -184,7 +192,11 @@ class HostDecoder(wiring.Component):
 def _go_by_judgement(frame: FrameInHand, error: Signal) -> None:
     """Note an error and skip the frame, or go to the state of its kind."""
     m, header = frame.m, frame.header
-    m.d.sync += frame.left.eq(header.count)
+    m.d.sync += [
+        frame.left.eq(header.count),
+        frame.is_one_left.eq(header.count == 1),
+        frame.is_none_left.eq(header.count == 0),
+    ]
     m.d.comb += frame.found.eq(error)
     with m.If(error.any()):
         frame.leave(frame.is_single)

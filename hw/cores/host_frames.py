@@ -32,8 +32,8 @@ class FrameInHand:
         The frame's first beat; the same as a header; it is the only beat.
     takes, found
         A beat is taken in this cycle; errors found in it.
-    left, place
-        Rows or flits to come; place of the next beat in its row or in a STEP.
+    left, is_one_left, is_none_left, place
+        Rows or flits to come, and whether it is so many; place of the next beat in its row or in a STEP.
     check, root, status, account
         The decoder's parts.
     """
@@ -50,6 +50,8 @@ class FrameInHand:
     takes: Signal
     found: Signal
     left: Signal
+    is_one_left: Signal
+    is_none_left: Signal
     place: Signal
     check: LoadCheck
     root: LoadRoot
@@ -63,6 +65,14 @@ class FrameInHand:
             m.next = "Header"
         with m.Else():
             m.next = "Skip"
+
+    def count_down(self) -> None:
+        """Note that a row or flit has come."""
+        self.m.d.sync += [
+            self.left.eq(self.left - 1),
+            self.is_one_left.eq(self.left == 2),
+            self.is_none_left.eq(self.is_one_left),
+        ]
 
     def end_at(self, is_final: Value) -> None:
         """Leave the frame at its end, as marked or as the header tells it, which is now if ``is_final``."""
@@ -100,7 +110,7 @@ def add_loading(f: FrameInHand) -> None:
         ]
         with m.If(words.ready):
             m.next = "Rows"
-            with m.If(f.left == 0):
+            with m.If(f.is_none_left):
                 m.next = "Header"
     with m.State("Rows"):
         m.d.comb += [
@@ -115,11 +125,10 @@ def add_loading(f: FrameInHand) -> None:
                 with m.Case(memory):
                     m.d.comb += ends_row.eq(f.place == f.link.beats_per_row(memory) - 1)
         with m.If(f.takes):
-            m.d.sync += [
-                f.place.eq(Mux(ends_row, 0, f.place + 1)),
-                f.left.eq(f.left - ends_row),
-            ]
-        f.end_at(ends_row & (f.left == 1))
+            m.d.sync += f.place.eq(Mux(ends_row, 0, f.place + 1))
+            with m.If(ends_row):
+                f.count_down()
+        f.end_at(ends_row & f.is_one_left)
 
 
 def add_answering(f: FrameInHand) -> None:
@@ -192,7 +201,7 @@ def add_running(f: FrameInHand) -> None:
                 m.d.comb += account.book.eq(~is_sample)
                 m.next = "Header"
     with m.State("Flits"):
-        with m.If(f.left == 0):  # a frame of none
+        with m.If(f.is_none_left):  # a frame of none
             m.next = "Header"
         with m.Else():
             m.d.comb += [
@@ -201,5 +210,5 @@ def add_running(f: FrameInHand) -> None:
                 account.arrives.eq(f.takes),
             ]
             with m.If(f.takes):
-                m.d.sync += f.left.eq(f.left - 1)
-            f.end_at(f.left == 1)
+                f.count_down()
+            f.end_at(f.is_one_left)

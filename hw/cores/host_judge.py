@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,10 +11,16 @@ from ...chip.host_link import ERROR_BITS, STEP_COUNT_BITS, HostError, HostLink, 
 from ...chip.memory_map import READABLE, WRITABLE
 from .host_layouts import header_struct
 
-__all__ = ["OWED_BITS", "HostJudge"]
+__all__ = ["OWED_BITS", "HostJudge", "end_shape"]
 
 STEPS_AHEAD = 3  # timesteps that can be announced and lack flits: two queued, one running
 OWED_BITS = (STEPS_AHEAD * ((1 << STEP_COUNT_BITS) - 1)).bit_length()
+
+
+def end_shape() -> Shape:
+    """Return the shape of ``row`` plus ``count``."""
+    header = header_struct()
+    return unsigned(max(header["row"].width, header["count"].width) + 1)
 
 
 class HostJudge(wiring.Component):
@@ -27,7 +33,7 @@ class HostJudge(wiring.Component):
 
     Timing
     ------
-    *Latency*: 1 cycle, that of a table look-up, an addition and a comparison. What is judged must hold for it.
+    *Latency*: 1 cycle, that of a table look-up and a comparison. What is judged must hold for it.
 
     Reset
     -----
@@ -42,6 +48,8 @@ class HostJudge(wiring.Component):
     -------
     header : In(`header_struct`), is_last : In(1)
         The header; it is the frame's only beat.
+    end : In
+        The header's ``row`` plus its ``count``.
     is_busy : In(1)
         Commands run or wait.
     is_loading, is_loaded : In(1)
@@ -53,6 +61,7 @@ class HostJudge(wiring.Component):
     """
 
     header: data.View
+    end: Signal
     is_last: Signal
     is_busy: Signal
     is_loading: Signal
@@ -66,6 +75,7 @@ class HostJudge(wiring.Component):
         super().__init__(
             {
                 "header": In(header_struct()),
+                "end": In(end_shape()),
                 "is_last": In(1),
                 "is_busy": In(1),
                 "is_loading": In(1),
@@ -92,7 +102,7 @@ class HostJudge(wiring.Component):
                         is_readable.eq(memory in READABLE),
                     ]
         m.d.comb += is_within.eq(
-            (header.row + header.count <= rows) & (header.broadcast | (header.hops < self.tiles))
+            (self.end <= rows) & (header.broadcast | (header.hops < self.tiles))
         )
         busy = (self.is_busy, HostError.BUSY)
         not_loading = (~self.is_loading, HostError.WRONG_CHIP)

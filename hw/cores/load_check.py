@@ -88,7 +88,12 @@ class LoadCheck(wiring.Component):
         is_spoiled = Signal()
         data = Signal.like(self.data)
         absorbs = Signal()
-        m.d.sync += [data.eq(self.data), absorbs.eq(self.absorb)]
+        spoils = Signal()
+        m.d.sync += [
+            data.eq(self.data),
+            absorbs.eq(self.absorb),
+            spoils.eq(self.spoil & ~self.begin),
+        ]
         inputs = Cat(crc, data)
         masks = [
             sum((column >> bit & 1) << place for place, column in enumerate(matrix(len(self.data))))
@@ -98,7 +103,7 @@ class LoadCheck(wiring.Component):
         m.d.comb += self.is_good.eq((self.data == crc) & ~is_spoiled)
         with m.If(absorbs):
             m.d.sync += crc.eq(absorbed)
-        with m.If(self.spoil):
+        with m.If(spoils):
             m.d.sync += is_spoiled.eq(1)
         with m.If(self.commit):
             m.d.sync += [self.is_loading.eq(0), self.is_loaded.eq(self.is_good)]

@@ -72,7 +72,9 @@ class LoadRoot(wiring.Component):
 
     def __init__(self, config: ManyCoreConfig) -> None:
         link = HostLink(config)
-        self.ring_words = SLICE_WORDS * config.core_count
+        self.ring_words = SLICE_WORDS * (
+            config.core_count + 1
+        )  # a slice in each tile, one behind them
         words = stream.Signature(chain_struct(link))
         super().__init__(
             {

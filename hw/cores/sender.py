@@ -69,8 +69,9 @@ class Sender(wiring.Component):
             {
                 "payload": signed(self._flit.payload_bits),
                 "base": memories.route_bits,
-                "count": count_bits,
                 "has_one": 1,
+                "has_two": 1,
+                "behind": count_bits,  # routes behind the second
             }
         )
         super().__init__(
@@ -101,7 +102,13 @@ class Sender(wiring.Component):
             outbox.w_en.eq(self.put),
             outbox.w_addr.eq(filled),
             outbox.w_data.eq(
-                Cat(self.payload, self.route_base, self.route_count, self.route_count == 1)
+                Cat(
+                    self.payload,
+                    self.route_base,
+                    self.route_count == 1,
+                    self.route_count == 2,
+                    (self.route_count - 2)[: len(self.route_count)],
+                )
             ),
             routes.w_en.eq(self.w_en),
             routes.w_addr.eq(self.w_addr),
@@ -116,7 +123,7 @@ class Sender(wiring.Component):
         is_first = Signal()
         route = Signal(range(self._route.rows))  # the next one, if it is not the word's first
         comes_last = Signal()  # that one is the last
-        left = Signal.like(word.count)  # behind that one
+        left = Signal.like(word.behind)  # behind that one
         address = Signal.like(route)
         read_route, is_last, next_word = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -132,12 +139,11 @@ class Sender(wiring.Component):
         with m.If(next_word):
             m.d.sync += [has_word.eq(place != filled), place.eq(place + 1), is_first.eq(1)]
         with m.Elif(read_route):
-            remaining = Mux(is_first, word.count - 2, left - 1)
             m.d.sync += [
                 is_first.eq(0),
                 route.eq(address + 1),
-                left.eq(remaining),
-                comes_last.eq(remaining == 0),
+                left.eq(Mux(is_first, word.behind, left - 1)),
+                comes_last.eq(Mux(is_first, word.has_two, left == 1)),
             ]
 
         # The flit that asks the router.

@@ -31,13 +31,13 @@ class Sequencer(wiring.Component):
     ``start`` or ``sample``. ``command.ready`` is high while nothing runs and in the last cycle of what runs, so that
     commands that wait follow without a gap: with quiet in cycle q, a timestep takes ``q + T + 1`` cycles.
 
-    With T = 1 (start_cycles 3) and quiet in cycle 3; the next command waits::
+    With T = 2 (start_cycles 4) and quiet in cycle 4; the next command waits::
 
-        cycle            0    1    2    3    4    0'
-        start            1    0    0    0    0    1
-        is_open          0    0    1    1    1    0     # from host_start_cycles = T + 1 on
-        all_quiet        -    -    -    0    1    -
-        ended            0    0    0    0    1    0     # length 5
+        cycle            0    1    2    3    4    5    6    0'
+        start            1    0    0    0    0    0    0    1
+        is_open          0    0    0    1    1    1    1    0     # from host_start_cycles = T + 1 on
+        all_quiet        -    -    -    -    -    0    1    -
+        ended            0    0    0    0    0    0    1    0     # length 7
 
     Reset
     -----

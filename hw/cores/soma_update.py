@@ -75,45 +75,49 @@ def delayed_reset(m: Module, pipe: Pipeline, settings: Settings) -> None:
     """
     bits, registers = settings.core.membrane_bits, settings.registers
     s = pipe.stage(-1)
+    to_value = settings.resets_to(ResetMode.VALUE)
     s.put(
+        target=named(m, "reset_target", Mux(to_value, s.v_reset, Const(0, signed(bits)))),
         # One bit more than a membrane has: a random threshold beyond that is never reached.
         threshold=saturate(s.full_threshold, bits + 1),
         delayed=settings.resets_next & exceeds(s.v_mem, s.v_threshold, registers.compare),
     )
     s = pipe.stage(0)
-    to_value = settings.resets_to(ResetMode.VALUE)
-    target = named(m, "reset_target", Mux(to_value, s.v_reset, Const(0, signed(bits))))
-    is_below = registers.floor & (target + s.threshold < 0)
+    is_below = registers.floor & (s.target + s.threshold < 0)
     replaced = s.delayed & settings.resets_to(ResetMode.ZERO, ResetMode.VALUE)
     s.put(
-        reset_to=Mux(is_below, (-s.threshold)[:bits].as_signed(), target),
-        addend=Mux(settings.has_membrane, Mux(replaced, target, s.v_mem), s.bias),
+        reset_to=Mux(is_below, (-s.threshold)[:bits].as_signed(), s.target),
+        addend=Mux(settings.has_membrane, Mux(replaced, s.target, s.v_mem), s.bias),
     )
 
 
 def current(m: Module, pipe: Pipeline, settings: Settings, total: Value) -> None:
-    """Stages 0 to 2: the sum as a current, and behind it the synaptic current.
+    """Stages -1 to 2: the sum as a current, and behind it the synaptic current.
 
     Puts ``current``, ``i_syn_next`` and ``held``: what passes through, the sum of a PARTIAL, or the membrane.
     """
     bits, decay_bits = settings.core.membrane_bits, settings.core.decay_bits
+    pipe.stage(-1).put(
+        i_syn_decays=Mux(settings.current_based, pipe.stage(-1).i_syn, 0).as_signed()
+    )
     s = pipe.stage(0)
-    parts = partial_products(m, "syn_product", s.i_syn, s.decay_syn)
+    parts = partial_products(m, "syn_product", s.i_syn_decays, s.decay_syn)
 
+    # The shifter is followed by a register: the bias takes the way of the decayed current, whose rounding is below it.
     s = pipe.stage(1)
-    half = Const(1 << (decay_bits - 1))
-    rounded = weighted_sum(m, "syn_rounded", parts, half, bits + decay_bits + 1)
+    addend = Cat(Const(1 << (decay_bits - 1), decay_bits), s.bias).as_signed()
+    rounded = weighted_sum(m, "syn_rounded", parts, addend, bits + decay_bits + 2)
     # Two bits more than a membrane has: a current beyond that saturates it, whatever is added.
-    shifted = shift_left_saturate(m, "shifted", total, settings.registers.i_shift, bits + 2)
     s.put(
-        i_in=shifted + s.bias,
-        syn_decayed=rounded[decay_bits:].as_signed(),
+        shifted=shift_left_saturate(m, "shifted", total, settings.registers.i_shift, bits + 2),
+        syn_and_bias=rounded[decay_bits:].as_signed(),
         held=Mux(settings.registers.kind == NeuronKind.PARTIAL, total, s.v_mem),
     )
     s = pipe.stage(2)
-    syn_next = named(m, "syn_next", saturate(named(m, "syn_sum", s.syn_decayed + s.i_in), bits))
+    syn_sum = named(m, "syn_sum", s.syn_and_bias + s.shifted)
+    syn_next = named(m, "syn_next", saturate(syn_sum, bits))
     s.put(
-        current=Mux(settings.current_based, syn_next, s.i_in),
+        current=Mux(settings.current_based, syn_next, syn_sum),
         i_syn_next=Mux(settings.current_based & ~s.refractory, syn_next, s.i_syn),
     )
 

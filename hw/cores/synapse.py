@@ -6,11 +6,12 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...chip.config import ManyCoreConfig
+from ...chip.config import CoreConfig, ManyCoreConfig
 from ...chip.memory_map import CoreMemories, Memory
 from ..memory import Ram
+from .pipeline import delayed
 
-__all__ = ["Synapse"]
+__all__ = ["Synapse", "early_stages", "weight_lanes"]
 
 
 class Synapse(wiring.Component):
@@ -21,7 +22,7 @@ class Synapse(wiring.Component):
 
     Timing
     ------
-    Latency 1: address in a cycle, weights in the next. ::
+    Latency 1: address in a cycle, weights in the next; with `early_stages`, in the one after that. ::
 
         cycle              0    1
         axon_idx, group    a
@@ -73,15 +74,24 @@ class Synapse(wiring.Component):
             ram.r_en.eq(1),
             ram.r_addr.eq(Cat(self.axon_idx, self.group)),
         ]
+        row = delayed(m, ram.r_data, early_stages(self._memories.config.core))
         for lane in range(self._memories.most_lanes):
             weight = self.weights[f"lane_{lane}"]
             choice = 0
             for index, bits in enumerate(self._memories.weight_modes):
                 if (lane + 1) * bits <= self._layout.bits:
-                    field = ram.r_data[lane * bits : (lane + 1) * bits].as_signed()
+                    field = row[lane * bits : (lane + 1) * bits].as_signed()
                     choice = Mux(self.mode == index, field, choice)
             m.d.comb += weight.eq(choice)
         return m
+
+
+def early_stages(core: CoreConfig) -> int:
+    """Return how many registers stand right behind the memories of weights and values, which show their data late.
+
+    One, if ``pipeline_stages`` are more than the four that a product needs. The others are behind the products.
+    """
+    return min(core.pipeline_stages - 4, 1)
 
 
 def weight_lanes(memories: CoreMemories) -> data.StructLayout:
