@@ -3,8 +3,9 @@
 Usage: PYTHONPATH=. python benchmarks/rtl_speed.py [--chip tiny] [--samples 20] [--timesteps 20] [--seed 0]
        PYTHONPATH=. python benchmarks/rtl_speed.py --chip tianjic --network mnist_mlp --samples 3
 
-The program is drawn at random and uses the chip's every mode, or is a shipped network's, on real digits. Building the Verilog's model is not counted, nor is
-loading; the simulator runs the samples once before, so that its kernels are there.
+The program is drawn at random and uses the chip's every mode, or is a shipped network's, on real digits. Building the
+Verilog's model is not counted, nor is loading; the simulator runs the samples once before, so that its kernels are
+there.
 """
 
 from __future__ import annotations
