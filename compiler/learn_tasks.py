@@ -49,9 +49,6 @@ class _Made:
             t for start, count, t in self.pieces if start < first + frames and first < start + count
         ]
 
-    def all(self) -> list[int]:
-        return [task for _, _, task in self.pieces]
-
 
 @dataclass
 class _Part:
@@ -117,7 +114,6 @@ class _Compiler:
             name: _Buffer(size) for name, size in self._config.buffers.model_dump().items()
         }
         self._at = _Part()
-        self._optimised: list[int] = []
 
     def program(self) -> LearnProgram:
         """Emit all parts, the forward pass of each merged with the backward pass of the one before; then optimise."""
@@ -343,9 +339,8 @@ class _Compiler:
         ):  # fmt: skip
             count = channels[1]
             weights = self._load(
-                Queue.LOAD_FORWARD, "forward_weights", inputs * count * operand, (0, 0), channels,
-                self._optimised,
-            )  # fmt: skip
+                Queue.LOAD_FORWARD, "forward_weights", inputs * count * operand, (0, 0), channels
+            )
             repeats = self._recipe.timesteps // self._timesteps(stage)
             needs = {
                 "forward_inputs": self._input_bytes(stage),

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..chip.config import ChipConfig
-from ..chip.learn_config import LearnConfig, LookupConfig
+from ..chip.learn_config import LookupConfig
 from ..chip.learn_timing import VECTOR_STAGES
 from .area_costs import AreaCosts, load_area_costs
 from .costs import Constant, CostError, CostTable, Status, load_costs, worst_status
@@ -371,10 +371,3 @@ class _Account:
 def dram_gb_s(config: ChipConfig) -> float:
     """Return the bandwidth of the memory beside the chip."""
     return config.learn.dram.bytes_per_cycle * config.clock_hz * 1e-9
-
-
-def lookup_lane_mm2(
-    result: LearnAreaResult, config: LearnConfig, name: Literal["forward", "update"]
-) -> float:
-    """Return a lookup engine's area a lane, its rows' share included."""
-    return result.by_component[name] / getattr(config, name).lanes
