@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 LANES = 32  # channels that one call works on: two registers of 16 floats, or four of 8
 _WIDTH = 16
-POSITIONS = 4  # that `multiply_add_dense` works on at a time
+POSITIONS = 8  # that `multiply_add_dense` works on at a time
 _FLOAT, _HALF, _BYTE = ir.FloatType(), ir.HalfType(), ir.IntType(8)
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, _WIDTH)

@@ -182,7 +182,7 @@ def test_dense_products_are_those_of_rows(name):
     weights, values = random_floats(rng, 8 * LANES, operands), random_floats(rng, 40, operands)
     weights[~np.isfinite(weights)] = 1.0
     values[3::4] = 0.0
-    first = (1, 30, 11, 7)
+    first = (1, 30, 11, 7, 0, 21, 14, 33)
     assert len(first) == simd.POSITIONS
     out = np.zeros((1 + len(first)) * LANES, np.float32)
     run(out, weights, values, first, count)

@@ -137,24 +137,39 @@ def _multiply_add_dense(form, exact, out, at, weights, base, values, first, coun
 
 @jit
 def input_gradients_dense(
-    form, exact, gradients, taps, out_positions, weights, out, channel, in_channels, first, last
+    form,
+    exact,
+    gradients,
+    taps,
+    order,
+    out_positions,
+    weights,
+    out,
+    channel,
+    in_channels,
+    first,
+    last,
 ):
     """Work out what `input_gradients` does without skipping zeros: faster where few gradients are 0.
 
     A product of 0 changes no sum, as long as weights are finite. gradients : (rows + 1, out channels) float32, the
-    last row 0.
+    last row 0. order : (in_positions,) int32, the positions of a frame phase by phase of the stride, so that those
+    worked on at a time lie under the same taps; taps that none lies under are left out.
     """
     in_positions, tap_count = taps.shape
     blocks, _, out_channels, _ = weights.shape
     flat, values = weights.reshape(-1), gradients.reshape(-1)
-    nothing = gradients.shape[0] - 1
+    nothing = (gradients.shape[0] - 1) * out_channels
     sums = np.empty((BLOCK + POSITIONS) * LANES, np.float32)
     rows = np.empty((tap_count, BLOCK + POSITIONS), np.int64)
+    places = np.empty(BLOCK, np.int64)
     for start in range(first, last, BLOCK):
         count = min(BLOCK, last - start)
-        rows[:] = nothing * out_channels
+        rows[:] = nothing
         for p in range(count):
-            frame, place = divmod(start + p, in_positions)
+            frame, nth = divmod(start + p, in_positions)
+            place = order[nth]
+            places[p] = frame * in_positions + place
             for tap in range(tap_count):
                 at = taps[place, tap]
                 if at >= 0:
@@ -165,14 +180,21 @@ def input_gradients_dense(
                 base = (block * tap_count + tap) * out_channels
                 line = rows[tap]
                 for p in range(0, count, POSITIONS):
-                    firsts = (line[p], line[p + 1], line[p + 2], line[p + 3])
-                    _multiply_add_dense(
-                        form, exact, sums, p * LANES, flat, base, values, firsts, out_channels
-                    )
+                    under = False
+                    for i in range(POSITIONS):
+                        under |= line[p + i] != nothing
+                    if under:
+                        firsts = (
+                            line[p], line[p + 1], line[p + 2], line[p + 3], line[p + 4], line[p + 5], line[p + 6],
+                            line[p + 7],
+                        )  # fmt: skip
+                        _multiply_add_dense(
+                            form, exact, sums, p * LANES, flat, base, values, firsts, out_channels
+                        )
             width = min(LANES, in_channels - block * LANES)
             for p in range(count):
                 for lane in range(width):
-                    out[start + p, channel + block * LANES + lane] = sums[p * LANES + lane]
+                    out[places[p], channel + block * LANES + lane] = sums[p * LANES + lane]
 
 
 @jit

@@ -77,7 +77,7 @@ class Engines:
             arranged = np.zeros((blocks, stage.taps, stage.out_channels, LANES), np.float32)
             _into_blocks(arranged, operands[g].transpose(0, 2, 1))
             self._of_group(stage, g, gradients, arranged, out)
-        return round_array(out, self._config.operands)
+        return round_array(out, self._config.operands, self._threads)
 
     def _of_group(
         self, stage: Stage, g: int, gradients: Floats, weights: Floats, out: Floats
@@ -92,22 +92,13 @@ class Engines:
         form, exact, channel = self._sum_form, self._exact, g * stage.in_channels
         taps, positions = stage.backward_taps, stage.out_positions
         if starts[-1] > _DENSE * gradients.size and np.isfinite(weights).all():
+            order = np.concatenate(stage.backward_phases)
             self._threads.run(
                 len(out),
                 lambda a, b: backward.input_gradients_dense(
-                    form,
-                    exact,
-                    gradients,
-                    taps,
-                    positions,
-                    weights,
-                    out,
-                    channel,
-                    stage.in_channels,
-                    a,
-                    b,
+                    form, exact, gradients, taps, order, positions, weights, out, channel, stage.in_channels, a, b
                 ),
-            )
+            )  # fmt: skip
             return
         channels, values = np.empty(starts[-1], np.uint16), np.empty(starts[-1], np.float32)
         self._threads.run(

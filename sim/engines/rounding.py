@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..jit import jit, jit_inline
 from ..simd import BF16, FP16, FP32, round_bf16, round_fp16
+from .parallel import Threads
 
 __all__ = ["FORM", "round_array", "rounded"]
 
@@ -24,14 +25,20 @@ def rounded(value, form):
 
 
 @jit
-def _round_flat(values, result, form):
-    for i in range(values.size):
+def _round_flat(values, result, form, first, last):
+    for i in range(first, last):
         result[i] = rounded(values[i], form)
 
 
-def round_array(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+def round_array(
+    values: NDArray[np.float32], name: str, threads: Threads | None = None
+) -> NDArray[np.float32]:
     """Return values rounded to the format called ``name``, as 32-bit floats of the same shape."""
     values = np.ascontiguousarray(values, np.float32)
     result = np.empty_like(values)
-    _round_flat(values.reshape(-1), result.reshape(-1), FORM[name])
+    source, target, form = values.reshape(-1), result.reshape(-1), FORM[name]
+    if threads is None:
+        _round_flat(source, target, form, 0, source.size)
+    else:
+        threads.run(source.size, lambda a, b: _round_flat(source, target, form, a, b))
     return result

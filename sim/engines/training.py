@@ -15,6 +15,7 @@ from ...chip.learn_network import (
     Floats,
     LearnError,
     LearnNetwork,
+    Neuron,
     Norm,
     Parameters,
     Stage,
@@ -88,6 +89,8 @@ class _Run:
 
 _NONE = np.zeros(0, np.float32)
 _NO_ROWS = np.zeros((0, 0), np.float32)
+# Multiply-accumulates of a step's forward pass below which threads take longer to wake than they save.
+_SMALL_STEP = 100_000_000
 _NO_SPIKES = np.zeros((0, 0, 0, 0, 0), np.uint8)
 
 
@@ -118,7 +121,9 @@ class TrainingMachine:
         self.loss_scale = program.recipe.loss_scale if loss_scale is None else loss_scale
         self._config: LearnConfig = program.config.learn
         self._network: LearnNetwork = program.network
-        self._threads = Threads(threads)
+        frames = program.batch * program.recipe.timesteps
+        is_small = frames * sum(stage.macs for stage in self._network.stages) < _SMALL_STEP
+        self._threads = Threads(1 if is_small else threads)
         self._operands = self._config.operands
         self._operand_form = FORM[self._operands]
         self._engines = Engines(self._config, self._network, self._threads)
@@ -149,7 +154,7 @@ class TrainingMachine:
         self._check(program, inputs, labels)
         network, recipe = self._network, program.recipe
         stages = network.stages
-        operands = [round_array(w, self._operands) for w in self.parameters.weights]
+        operands = [round_array(w, self._operands, self._threads) for w in self.parameters.weights]
         weight_sums = [self._engines.new_sums(stage) for stage in stages]
         vector_sums: list[dict[str, Floats]] = [{} for _ in stages]
         logits = np.empty((len(labels), network.classes), np.float32)
@@ -192,10 +197,7 @@ class TrainingMachine:
                 densities[index] += share * float(np.count_nonzero(run.dx)) / run.dx.size
                 if stage.neuron is not None:
                     rates[index] += share * float(run.spikes[:-1].mean())
-                    inside = np.abs(run.u - np.float32(stage.neuron.threshold)) < np.float32(
-                        stage.neuron.half_width
-                    )
-                    masks[index] += share * float(inside.mean())
+                    masks[index] += share * self._inside(stage.neuron, run.u) / run.u.size
                 else:
                     rates[index] = masks[index] = np.nan
                 if keep_spikes and stage.neuron is not None:
@@ -248,7 +250,7 @@ class TrainingMachine:
         network, recipe = self._network, self.program.recipe
         runs: list[_Run] = []
         for index, weights in enumerate(self.parameters.weights):
-            operands = round_array(weights, self._operands)
+            operands = round_array(weights, self._operands, self._threads)
             runs.append(
                 self._forward(index, runs, inputs, operands, recipe.timesteps, trains=False)
             )
@@ -348,7 +350,7 @@ class TrainingMachine:
                 stage, stage.norm, vectors, y, 1 if not repeats else timesteps, trains
             )
             if stage.neuron is None:
-                sums = round_array(sums, self._operands)
+                sums = round_array(sums, self._operands, self._threads)
         elements = stage.out_positions * stage.out_shape[2]
         u = np.empty((samples, timesteps, elements), np.float32) if stage.neuron else _NONE
         spikes = np.empty(
@@ -470,7 +472,7 @@ class TrainingMachine:
             g[:] = 0.0
         flat = g.reshape(samples, timesteps, -1)
         if stage.neuron is None:
-            run.du = round_array(flat, self._operands)
+            run.du = round_array(flat, self._operands, self._threads)
         else:
             n = stage.neuron
             threshold, half, leak, height = (
@@ -532,6 +534,13 @@ class TrainingMachine:
         if self._network.stages[index].bias:
             totals, _ = self._channel_sums(runs[index].dx, None)
             _accumulate(sums, "bias", totals)
+
+    def _inside(self, neuron: Neuron, u: Floats) -> int:
+        """Return how many membranes lie in the surrogate's window."""
+        threshold, half = np.float32(neuron.threshold), np.float32(neuron.half_width)
+        found = np.zeros(len(u), np.int64)
+        self._threads.run(len(u), lambda a, b: vector.count_inside(u, threshold, half, found, a, b))
+        return int(found.sum())
 
     def _wanted(self, runs: list[_Run], index: int) -> Bytes:
         """Return which input gradients of a stage its sources' masks let through: (frames, positions, channels)."""

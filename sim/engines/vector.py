@@ -16,7 +16,7 @@ from ..jit import jit, jit_inline
 from .rounding import rounded
 
 __all__ = [
-    "add_pooled", "channel_sums", "finish_sums", "loss_gradient", "momentum_update", "neuron_backward",
+    "add_pooled", "channel_sums", "count_inside", "finish_sums", "loss_gradient", "momentum_update", "neuron_backward",
     "neuron_forward", "norm_backward", "norm_forward", "norm_hats", "pool_spikes", "time_sums", "wanted_gradients",
 ]  # fmt: skip
 
@@ -222,6 +222,18 @@ def wanted_gradients(u, threshold, half_width, pool, wanted, adds, first, last):
                         row = u[frame, y * pool + dy, x * pool + dx]
                         for c in range(channels):
                             into[c] |= _in_window(row[c], threshold, half_width)
+
+
+@jit
+def count_inside(u, threshold, half_width, found, first, last):
+    """Count the membranes in the surrogate's window, for each of the samples ``first`` to ``last``."""
+    for sample in range(first, last):
+        total = 0
+        for t in range(u.shape[1]):
+            row = u[sample, t]
+            for i in range(row.size):
+                total += _in_window(row[i], threshold, half_width)
+        found[sample] = total
 
 
 @jit

@@ -50,12 +50,12 @@ def backward_work(
     config, engine = program.config.learn, program.config.learn.backward
     timesteps, samples = program.recipe.timesteps, program.parts[part][1]
     chosen = (program.column("queue") == Queue.BACKWARD) & (program.column("part") == part)
-    work: list[BackwardWork] = []
     counts: dict[tuple[int, int], NDArray[np.int32]] = {}
     marks: dict[int, Bytes] = {}
     # The engine takes frames as the backward pass makes them.
     order = np.arange(samples * timesteps).reshape(samples, timesteps)[:, ::-1].reshape(-1)
-    for _, _, index, _, first, frames, channel, channels, _ in program.tasks[chosen].tolist():
+    rows = program.tasks[chosen].tolist()
+    for _, _, index, _, _, _, channel, _, _ in rows:
         stage = program.network.stages[index]
         g = channel // stage.in_channels
         if (index, g) not in counts:
@@ -69,16 +69,23 @@ def backward_work(
             ordered = found.reshape(samples * timesteps, -1)[order]
             counts[index, g] = np.ascontiguousarray(ordered.reshape(len(columns), blocks))
         if index not in marks:
-            marks = {index: wanted(index)[order]}
-        of_tile = marks[index][first : first + frames, :, channel : channel + channels]
-        cycles, inputs, taken, products = backward.backward_cycles(
-            counts[index, g], of_tile.sum(axis=2, dtype=np.int32), backward.task_places(stage, frames),
-            stage.backward_taps, stage.out_positions, engine.rows, engine.lanes, engine.contexts, engine.depth,
-            stage.out_channels, config.adder_stages, backward_drain(config), first,
-        )  # fmt: skip
-        work.append(
-            BackwardWork(
+            marks[index] = wanted(index)
+    work: list[BackwardWork | None] = [None] * len(rows)
+
+    def work_out(first_task: int, last_task: int) -> None:
+        for at in range(first_task, last_task):
+            _, _, index, _, first, frames, channel, channels, _ = rows[at]
+            stage = program.network.stages[index]
+            taken_frames = order[first : first + frames]
+            of_tile = marks[index][taken_frames, :, channel : channel + channels]
+            cycles, inputs, taken, products = backward.backward_cycles(
+                counts[index, channel // stage.in_channels], of_tile.sum(axis=2, dtype=np.int32),
+                backward.task_places(stage, frames), stage.backward_taps, stage.out_positions, engine.rows,
+                engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages, backward_drain(config), first,
+            )  # fmt: skip
+            work[at] = BackwardWork(
                 int(cycles) + backward_fill(config), int(inputs), int(taken), int(products)
             )
-        )
-    return tuple(work)
+
+    threads.run(len(rows), work_out)
+    return tuple(item for item in work if item is not None)
