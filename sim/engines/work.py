@@ -81,7 +81,8 @@ def backward_work(
             cycles, inputs, taken, products = backward.backward_cycles(
                 counts[index, channel // stage.in_channels], of_tile.sum(axis=2, dtype=np.int32),
                 backward.task_places(stage, frames), stage.backward_taps, stage.out_positions, engine.rows,
-                engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages, backward_drain(config), first,
+                engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages,
+                backward_drain(config), first,
             )  # fmt: skip
             work[at] = BackwardWork(
                 int(cycles) + backward_fill(config), int(inputs), int(taken), int(products)
