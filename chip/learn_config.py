@@ -89,7 +89,17 @@ class BufferConfig(FrozenModel):
     @property
     def total(self) -> int:
         """Bytes of all buffers, both copies."""
-        return 2 * sum(self.model_dump().values())
+        return 2 * sum(self.sizes.values())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of one copy of each buffer, in the order of their numbers."""
+        return self.model_dump()
+
+    def address(self, number: int, half: int) -> int:
+        """Return the first byte of a copy of a buffer in the chip's memory: buffer by buffer, both copies of each."""
+        sizes = list(self.sizes.values())
+        return 2 * sum(sizes[:number]) + half * sizes[number]
 
 
 class DramConfig(FrozenModel):

@@ -75,6 +75,9 @@ class LearnProgram:
         channels are those of the engine's rows: output channels forward and in the update, input channels backward.
     waits : (n, 11) int64
         Tokens: how many tasks of each queue must have ended before this one starts.
+    places : (n, 2) int64
+        The buffer's number and its copy that a load or an engine fills, or a store empties; -1, -1 for none. Addresses
+        are `BufferConfig.address`.
     """
 
     config: ChipConfig
@@ -83,6 +86,7 @@ class LearnProgram:
     batch: int
     tasks: Ints
     waits: Ints
+    places: Ints
 
     def column(self, name: str) -> Ints:
         """Return one field of every task."""
@@ -108,6 +112,7 @@ def check_learn_program(program: LearnProgram) -> None:
         tasks.ndim != 2
         or tasks.shape[1] != len(TASK_FIELDS)
         or waits.shape != (len(tasks), len(Queue))
+        or program.places.shape != (len(tasks), 2)
     ):
         raise LearnError("the program's tasks do not have the shape of this version; compile again")
     limits = {
@@ -123,6 +128,7 @@ def check_learn_program(program: LearnProgram) -> None:
             raise LearnError(
                 f"task {wrong[0]}: {name} must be within {low}..{high}, not {column[wrong[0]]}; compile again"
             )
+    _check_places(program)
     # Tokens count tasks that stand before their waiter in the list, so the list itself is an order that can run.
     before = np.zeros(len(Queue), np.int64)
     for index, (queue, needs) in enumerate(zip(program.column("queue"), waits, strict=True)):
@@ -131,3 +137,26 @@ def check_learn_program(program: LearnProgram) -> None:
                 f"task {index} waits for a task that does not come before it; compile again"
             )
         before[queue] += 1
+
+
+def _check_places(program: LearnProgram) -> None:
+    """Check that each task's buffer exists, and that a transfer fits it."""
+    sizes = np.array([*program.config.learn.buffers.sizes.values(), np.iinfo(np.int64).max])
+    number, half = program.places.T
+    wrong = (
+        (number < -1)
+        | (number >= len(sizes) - 1)
+        | (half < -1)
+        | (half > 1)
+        | ((number < 0) != (half < 0))
+    )
+    if not wrong.any():
+        wrong = (program.column("operation") == Operation.TRANSFER) & (
+            program.column("bytes") > sizes[number]
+        )
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise LearnError(
+            f"task {at}: {program.column('bytes')[at]:,} bytes do not fit copy {half[at]} of buffer {number[at]}; "
+            f"compile again"
+        )

@@ -13,6 +13,13 @@ from ..chip.learn_network import INPUT, LearnError, LearnNetwork, Recipe, Stage
 from ..chip.learn_program import LearnProgram, Operation, Queue, check_learn_program
 from ..chip.learn_timing import forward_cycles, update_cycles
 
+# What the tasks of a queue fill, or empty; loads of the engines say it themselves, but for sums that go on.
+_BUFFERS: dict[Queue, str] = {
+    Queue.FORWARD: "forward_results", Queue.BACKWARD: "backward_results", Queue.UPDATE: "update_results",
+    Queue.VECTOR: "vector_results", Queue.LOAD_FORWARD: "forward_inputs", Queue.LOAD_BACKWARD: "backward_inputs",
+    Queue.LOAD_UPDATE: "update_results", Queue.LOAD_VECTOR: "vector_inputs", Queue.STORE_BACKWARD: "backward_results",
+    Queue.STORE_UPDATE: "update_results", Queue.STORE_VECTOR: "vector_results",
+}  # fmt: skip
 _MASTER_BYTES = 4  # weights, momenta and gradients of the optimiser are 32-bit floats
 
 
@@ -106,13 +113,13 @@ class _Compiler:
         self._sum = self._config.accumulator_format.bytes
         self._tasks: list[tuple[int, ...]] = []
         self._waits: list[list[int]] = []
+        self._places: list[tuple[int, int]] = []
         self._number: list[
             tuple[int, int]
         ] = []  # of each task: its queue, and how many stand in it up to it
         self._counts = [0] * len(Queue)
-        self._buffers = {
-            name: _Buffer(size) for name, size in self._config.buffers.model_dump().items()
-        }
+        self._buffers = {name: _Buffer(size) for name, size in self._config.buffers.sizes.items()}
+        self._numbers = {name: number for number, name in enumerate(self._buffers)}
         self._at = _Part()
 
     def program(self) -> LearnProgram:
@@ -120,6 +127,7 @@ class _Compiler:
         empty = np.zeros((0, 0), np.int64)
         program = LearnProgram(
             config=self._chip, network=self._network, recipe=self._recipe, batch=self._batch, tasks=empty, waits=empty,
+            places=empty,
         )  # fmt: skip
         stages = self._network.stages
         weight_gradients: dict[int, list[int]] = {i: [] for i in range(len(stages))}
@@ -144,6 +152,7 @@ class _Compiler:
         program = LearnProgram(
             config=self._chip, network=self._network, recipe=self._recipe, batch=self._batch,
             tasks=np.array(self._tasks, np.int64), waits=np.array(self._waits, np.int64),
+            places=np.array(self._places, np.int64),
         )  # fmt: skip
         check_learn_program(program)
         return program
@@ -190,8 +199,9 @@ class _Compiler:
 
     def _emit(
         self, queue: Queue, operation: Operation, frames: tuple[int, int], channels: tuple[int, int], size: int = 0,
-        after: Iterable[int] = (),
+        after: Iterable[int] = (), buffer: str | None = None,
     ) -> int:  # fmt: skip
+        """Append a task; ``buffer`` is what it fills or empties, if that is not its queue's own."""
         waits = [0] * len(Queue)
         for task in after:
             of, number = self._number[task]
@@ -201,6 +211,10 @@ class _Compiler:
             (queue, operation, self._at.stage, self._at.number, *frames, *channels, size)
         )
         self._waits.append(waits)
+        name = None if operation == Operation.NORM_FINISH else buffer or _BUFFERS[queue]
+        self._places.append(
+            (-1, -1) if name is None else (self._numbers[name], self._buffers[name].turn)
+        )
         self._counts[queue] += 1
         self._number.append((queue, self._counts[queue]))
         return len(self._tasks) - 1
@@ -210,7 +224,8 @@ class _Compiler:
         after: Iterable[int] = (),
     ) -> int:  # fmt: skip
         half = self._buffers[buffer]
-        return self._emit(queue, Operation.TRANSFER, frames, channels, size, [*half.fill(), *after])
+        before = [*half.fill(), *after]
+        return self._emit(queue, Operation.TRANSFER, frames, channels, size, before, buffer)
 
     @property
     def _frames(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -632,7 +632,39 @@ def test_programs_that_cannot_run_are_refused(change, sentence):
         tasks[1, FIELD[change]] = {"queue": 11, "operation": 13, "stage": 6, "part": 1}[change]
     broken = LearnProgram(
         config=program.config, network=program.network, recipe=program.recipe, batch=program.batch,
-        tasks=tasks, waits=waits,
+        tasks=tasks, waits=waits, places=program.places,
     )  # fmt: skip
     with pytest.raises(LearnError, match=sentence.replace(".", r"\.")):
         check_learn_program(broken)
+
+
+def test_buffers_are_filled_half_by_half_and_emptied_where_they_were_filled():
+    program = learn_tasks(small_chip(), deep_network(None), Recipe(timesteps=2, batch=4))
+    buffers = program.config.learn.buffers
+    names, sizes = list(buffers.sizes), list(buffers.sizes.values())
+    assert [buffers.address(n, h) for n in (0, 1) for h in (0, 1)] == [
+        0, sizes[0], 2 * sizes[0], 2 * sizes[0] + sizes[1]
+    ]  # fmt: skip
+    assert buffers.address(len(names) - 1, 1) + sizes[-1] == buffers.total
+    last: dict[str, tuple[int, ...]] = {}
+    emptied = 0
+    for (queue, operation, *_), (number, half) in zip(
+        program.tasks.tolist(), program.places.tolist(), strict=True
+    ):
+        if operation == Operation.NORM_FINISH:
+            assert number == -1
+            continue
+        name = names[number]
+        if queue >= Queue.STORE_BACKWARD:
+            assert last[name] == (half,)
+            emptied += 1
+            continue
+        goes_on = queue == Queue.UPDATE or (queue == Queue.LOAD_UPDATE and name == "update_results")
+        if name in last and not goes_on:
+            assert last[name] != (half,)
+        last[name] = (half,)
+    assert emptied > 10
+    places = program.places.copy()
+    places[3] = (len(names), 0)
+    with pytest.raises(LearnError, match=r"task 3: .* do not fit copy 0 of buffer 11"):
+        check_learn_program(replace(program, places=places))

@@ -165,6 +165,7 @@ def program_of(tasks: list[tuple[int, int]], waits: list[list[int]], chip: Any) 
     return LearnProgram(
         config=chip, network=network, recipe=Recipe(timesteps=1, batch=1), batch=1,
         tasks=np.array(rows, np.int64).reshape(-1, 9), waits=np.array(waits, np.int64).reshape(-1, len(Queue)),
+        places=np.full((len(tasks), 2), -1),
     )  # fmt: skip
 
 
