@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -446,3 +448,14 @@ def test_learning_chips_are_shown_and_measured_and_run_nothing(capsys, tmp_path)
         assert code == 2
         assert "has no many-core, only learning engines" in err
     assert not (tmp_path / "v").exists()
+
+
+def test_the_example_of_the_documents_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).resolve().parent.parent / "docs" / "training.md").read_text(
+        encoding="utf-8"
+    )
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "docs/training.md", "exec"), {})
+    assert (tmp_path / "step.json").stat().st_size > 1000
+    assert "(1, 1, 784, 128)" in capsys.readouterr().out
