@@ -220,6 +220,11 @@ class Recipe:
                 f"the recipe's loss_scale must be a power of two, not {self.loss_scale}"
             )
 
+    def parts(self, batch: int) -> tuple[tuple[int, int], ...]:
+        """Return first sample and samples of every micro-batch of a step of ``batch`` samples."""
+        size = -(-batch // self.micro_batches)
+        return tuple((first, min(size, batch - first)) for first in range(0, batch, size))
+
 
 @dataclass(frozen=True)
 class LearnNetwork:

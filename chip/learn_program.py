@@ -31,6 +31,7 @@ class Queue(IntEnum):
 
 
 ENGINES = (Queue.FORWARD, Queue.BACKWARD, Queue.UPDATE, Queue.VECTOR)
+LOADS = (Queue.LOAD_FORWARD, Queue.LOAD_BACKWARD, Queue.LOAD_UPDATE, Queue.LOAD_VECTOR)
 
 
 class Operation(IntEnum):
@@ -95,8 +96,7 @@ class LearnProgram:
     @property
     def parts(self) -> tuple[tuple[int, int], ...]:
         """First sample and samples of every micro-batch."""
-        size = -(-self.batch // self.recipe.micro_batches)
-        return tuple((first, min(size, self.batch - first)) for first in range(0, self.batch, size))
+        return self.recipe.parts(self.batch)
 
 
 def check_learn_program(program: LearnProgram) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ..chip.config import ChipConfig
 from ..chip.learn_config import LearnConfig
 from ..chip.learn_network import INPUT, LearnError, LearnNetwork, Recipe, Stage
-from ..chip.learn_program import LearnProgram, Operation, Queue, check_learn_program
+from ..chip.learn_program import ENGINES, LearnProgram, Operation, Queue, check_learn_program
 from ..chip.learn_timing import forward_cycles, update_cycles
 
 # What the tasks of a queue fill, or empty; loads of the engines say it themselves, but for sums that go on.
@@ -114,9 +114,8 @@ class _Compiler:
         self._tasks: list[tuple[int, ...]] = []
         self._waits: list[list[int]] = []
         self._places: list[tuple[int, int]] = []
-        self._number: list[
-            tuple[int, int]
-        ] = []  # of each task: its queue, and how many stand in it up to it
+        # Of each task: its queue, and how many stand in it up to it.
+        self._number: list[tuple[int, int]] = []
         self._counts = [0] * len(Queue)
         self._buffers = {name: _Buffer(size) for name, size in self._config.buffers.sizes.items()}
         self._numbers = {name: number for number, name in enumerate(self._buffers)}
@@ -124,15 +123,10 @@ class _Compiler:
 
     def program(self) -> LearnProgram:
         """Emit all parts, the forward pass of each merged with the backward pass of the one before; then optimise."""
-        empty = np.zeros((0, 0), np.int64)
-        program = LearnProgram(
-            config=self._chip, network=self._network, recipe=self._recipe, batch=self._batch, tasks=empty, waits=empty,
-            places=empty,
-        )  # fmt: skip
         stages = self._network.stages
         weight_gradients: dict[int, list[int]] = {i: [] for i in range(len(stages))}
         before: list[_Stream] = []
-        for number, (_, samples) in enumerate(program.parts):
+        for number, (_, samples) in enumerate(self._recipe.parts(self._batch)):
             part = _Part(number, samples)
             self._at = part
             forward = _Stream(
@@ -205,7 +199,7 @@ class _Compiler:
         waits = [0] * len(Queue)
         for task in after:
             of, number = self._number[task]
-            if of != queue or queue in DMA_QUEUES:
+            if of != queue or queue not in ENGINES:
                 waits[of] = max(waits[of], number)
         self._tasks.append(
             (queue, operation, self._at.stage, self._at.number, *frames, *channels, size)
@@ -235,6 +229,25 @@ class _Compiler:
     def _timesteps(self, stage: Stage) -> int:
         return 1 if self._network.is_constant(stage) else self._recipe.timesteps
 
+    def _fitting(self, stage: Stage, what: str, most: int, needs: dict[str, int]) -> int:
+        """Return how many of ``what`` fit the buffers at once, ``most`` at most; each needs so many bytes of them.
+
+        Raises
+        ------
+        LearnError
+            If not one fits.
+        """
+        fits = most
+        for name, size in needs.items():
+            if size:
+                fits = min(fits, self._buffers[name].size // size)
+            if fits < 1:
+                raise LearnError(
+                    f"layer {stage.name}: {what} needs {size:,} bytes of {name}, which holds "
+                    f"{self._buffers[name].size:,}; choose a chip with larger buffers"
+                )
+        return fits
+
     def _pieces(
         self, stage: Stage, needs: dict[str, int], align: int = 1, timesteps: int | None = None
     ) -> list[tuple[int, int]]:
@@ -245,15 +258,7 @@ class _Compiler:
         """
         timesteps = self._timesteps(stage) if timesteps is None else timesteps
         total = self._at.samples * timesteps
-        fits = total
-        for name, size in needs.items():
-            if size:
-                fits = min(fits, self._buffers[name].size // size)
-            if fits < 1:
-                raise LearnError(
-                    f"layer {stage.name}: one timestep needs {size:,} bytes of {name}, which holds "
-                    f"{self._buffers[name].size:,}; choose a chip with larger buffers"
-                )
+        fits = self._fitting(stage, "one timestep", total, needs)
         if fits < total:
             whole = int(np.lcm(timesteps, align))
             if fits >= whole:
@@ -287,15 +292,7 @@ class _Compiler:
         """
         first, count = frames
         together = min(count, self._recipe.timesteps)
-        fits = count * channels[1]
-        for name, size in needs.items():
-            if size:
-                fits = min(fits, self._buffers[name].size // size)
-            if fits < 1:
-                raise LearnError(
-                    f"layer {stage.name}: one channel of a timestep needs {size:,} bytes of {name}, which holds "
-                    f"{self._buffers[name].size:,}; choose a chip with larger buffers"
-                )
+        fits = self._fitting(stage, "one channel of a timestep", count * channels[1], needs)
         width = max(1, min(channels[1], fits // together))
         length = fits // width
         if length < count:
@@ -313,15 +310,7 @@ class _Compiler:
     ) -> list[tuple[int, int]]:
         """Cut output channels so that ``needs`` bytes a channel, and one timestep of ``fixed`` bytes a channel, fit."""
         total = stage.out_shape[2]
-        fits = total
-        for name, size in {**needs, **fixed}.items():
-            if size:
-                fits = min(fits, self._buffers[name].size // size)
-            if fits < 1:
-                raise LearnError(
-                    f"layer {stage.name}: one channel needs {size:,} bytes of {name}, which holds "
-                    f"{self._buffers[name].size:,}; choose a chip with larger buffers"
-                )
+        fits = self._fitting(stage, "one channel", total, {**needs, **fixed})
         if rows < fits < total:
             fits -= fits % rows
         return [(first, min(fits, total - first)) for first in range(0, total, fits)]
@@ -397,13 +386,9 @@ class _Compiler:
                         )
                     yield forward_cycles(self._config, self._network, stage, count, frames)
                     continue
-                operation = (
-                    Operation.READOUT
-                    if is_readout
-                    else Operation.NORM_NEURONS
-                    if stage.norm
-                    else Operation.NEURONS
-                )
+                operation = Operation.NORM_NEURONS if stage.norm else Operation.NEURONS
+                if is_readout:
+                    operation = Operation.READOUT
                 covered = (first * repeats, frames * repeats)
                 for span, some in self._cuts(stage, covered, channels, kept):
                     vector = self._vector(operation, span, some, [forward], shortcut)
@@ -652,17 +637,13 @@ class _Compiler:
             self._buffers["vector_results"].size // (writes * a_row),
         )
         # A channel's weights that do not fit at once pass in pieces of the buffer's size.
-        pieces, rows = (
-            (1, fits)
-            if fits
-            else (
-                max(
-                    -(-reads * a_row // self._buffers["vector_inputs"].size),
-                    -(-writes * a_row // self._buffers["vector_results"].size),
-                ),
-                1,
+        pieces, rows = 1, fits
+        if not fits:
+            rows = 1
+            pieces = max(
+                -(-reads * a_row // self._buffers["vector_inputs"].size),
+                -(-writes * a_row // self._buffers["vector_results"].size),
             )
-        )
         for first in range(0, stage.out_shape[2], rows):
             channels = (first, min(rows, stage.out_shape[2] - first))
             for piece in range(pieces):
@@ -677,6 +658,3 @@ class _Compiler:
                 )
                 vector = self._vector(Operation.OPTIMISE, (piece, pieces), channels, [load])
                 self._store((piece, pieces), channels, elements * writes, vector)
-
-
-DMA_QUEUES = frozenset(queue for queue in Queue if queue.name.startswith(("LOAD", "STORE")))

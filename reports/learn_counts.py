@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..chip.learn_config import LookupConfig
 from ..chip.learn_network import Stage
-from ..chip.learn_program import FIELD, LearnProgram, Operation, Queue
+from ..chip.learn_program import ENGINES, FIELD, LOADS, LearnProgram, Operation, Queue
 from ..chip.learn_timing import input_groups
 
 __all__ = [
@@ -56,18 +56,12 @@ BUFFER_EVENTS = {
     "drained_bytes": "a byte that a store read",
 }
 
-_LOADS = {Queue.LOAD_FORWARD, Queue.LOAD_BACKWARD, Queue.LOAD_UPDATE, Queue.LOAD_VECTOR}
-_STORES = {
-    Queue.STORE_BACKWARD: "backward_results",
-    Queue.STORE_UPDATE: "update_results",
-    Queue.STORE_VECTOR: "vector_results",
-}
 # Multiplications, additions and comparisons of an exponential: chip/learn_rules.py.
 _EXPONENTIAL = (11, 10)
 
 
 class BackwardCounts(Protocol):
-    """What is needed of `sim.engines.training.BackwardWork`."""
+    """What is needed of `sim.engines.work.BackwardWork`."""
 
     @property
     def cycles(self) -> int: ...  # noqa: D102
@@ -239,7 +233,7 @@ def count_step(
             for cause in Queue
             if timeline.stalls[queue, cause]
         }
-        for queue in (Queue.FORWARD, Queue.BACKWARD, Queue.UPDATE, Queue.VECTOR)
+        for queue in ENGINES
     }
     result = StepCounts(
         rows,
@@ -283,30 +277,23 @@ class _Counter:
     def transfers(self) -> None:
         """Count the bytes that pass between memory and buffers."""
         program = self._program
-        rows = program.tasks[program.column("operation") == Operation.TRANSFER]
-        alternate = 0
-        for queue, _, index, _, _, frames, _, _, size in rows.tolist():
-            if queue in _LOADS:
-                engine = Queue(queue).name.removeprefix("LOAD_").lower()
-                if queue == Queue.LOAD_VECTOR:
-                    name = "vector_inputs"
-                elif queue == Queue.LOAD_UPDATE and frames:
-                    # Gradients, then inputs of each piece.
-                    name = ("update_gradients", "update_inputs")[alternate]
-                    alternate ^= 1
-                elif frames:
-                    name = f"{engine}_inputs"
-                else:
-                    name = "update_results" if queue == Queue.LOAD_UPDATE else f"{engine}_weights"
-                self._add(name, index, filled_bytes=size)
+        names = list(self._config.buffers.sizes)
+        chosen = program.column("operation") == Operation.TRANSFER
+        for row, (number, _) in zip(
+            program.tasks[chosen].tolist(), program.places[chosen].tolist(), strict=True
+        ):
+            queue, index, size = row[FIELD["queue"]], row[FIELD["stage"]], row[FIELD["bytes"]]
+            if queue in LOADS:
+                self._add(names[number], index, filled_bytes=size)
                 self._add("dram", index, read_bytes=size)
             else:
-                self._add(_STORES[Queue(queue)], index, drained_bytes=size)
+                self._add(names[number], index, drained_bytes=size)
                 self._add("dram", index, written_bytes=size)
-                if queue == Queue.STORE_VECTOR:
-                    self._add("vector_results", index, written_bytes=size)
+            # The vector unit reads what is loaded for it, and writes what is stored from it, once.
             if queue == Queue.LOAD_VECTOR:
-                self._add("vector_inputs", index, read_bytes=size)
+                self._add(names[number], index, read_bytes=size)
+            elif queue == Queue.STORE_VECTOR:
+                self._add(names[number], index, written_bytes=size)
 
     # ------------------------------------------------------------------------------------------------------ engines
 

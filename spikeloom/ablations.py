@@ -12,7 +12,7 @@ import numpy as np
 
 from .chip.config import ChipConfig
 from .chip.learn_network import LearnNetwork, Recipe
-from .chip.learn_program import LearnProgram, Queue
+from .chip.learn_program import ENGINES, LearnProgram
 from .chip.learn_timing import forward_cycles, update_cycles
 from .compiler.learn_tasks import learn_tasks
 from .reports.gpu_baseline import PUBLISHED, GpuResult, Variant, compare_with_gpu, gpu_step
@@ -388,10 +388,7 @@ def _overlap(
     for count in (n for n in MICRO_BATCHES if n <= recipe.batch):
         program = learn_tasks(chip, network, replace(recipe, micro_batches=count))
         counts = price_step(program, inputs, masks, seed=seed).counts
-        names = [
-            queue.name.lower()
-            for queue in (Queue.FORWARD, Queue.BACKWARD, Queue.UPDATE, Queue.VECTOR)
-        ]
+        names = [queue.name.lower() for queue in ENGINES]
         busiest = max(names, key=lambda name: counts.busy[name])
         most = counts.busy[busiest] / chip.clock_hz * 1e3
         if not serial:
