@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numba
@@ -43,7 +43,7 @@ def _use_cache() -> bool:
     return os.access(folder, os.W_OK)
 
 
-# Integers only, no fast maths. Kernels release the lock, so that Python threads run samples in parallel.
+# No fast maths. Kernels release the lock, so that Python threads run samples in parallel.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": _use_cache()}
 
 jit: Decorator = numba.njit(**_OPTIONS)
@@ -53,16 +53,16 @@ jit: Decorator = numba.njit(**_OPTIONS)
 jit_inline: Decorator = numba.njit(inline="always", **_OPTIONS)
 
 
-def _compile_rules() -> SimpleNamespace:
-    """Compile every function of chip/arithmetic.py, calls between them included."""
-    namespace = dict(vars(_rules))
-    for name, function in vars(_rules).items():
+def compile_rules(rules: ModuleType, compiler: Decorator = jit) -> SimpleNamespace:
+    """Compile every function of a module of chip/, calls between them included."""
+    namespace = dict(vars(rules))
+    for name, function in vars(rules).items():
         if isinstance(function, FunctionType):
             twin = FunctionType(function.__code__, namespace, name, function.__defaults__)
             twin.__module__ = __name__
             twin.__qualname__ = name
-            namespace[name] = jit(twin)
+            namespace[name] = compiler(twin)
     return SimpleNamespace(**namespace)
 
 
-arithmetic = _compile_rules()
+arithmetic = compile_rules(_rules)

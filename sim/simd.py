@@ -17,7 +17,8 @@ from numba.extending import intrinsic
 LANES = 32  # channels that one call works on: two registers of 16 floats, or four of 8
 _WIDTH = 16
 POSITIONS = 8  # that `multiply_add_dense` works on at a time
-_FLOAT, _HALF, _BYTE = ir.FloatType(), ir.HalfType(), ir.IntType(8)
+GROUPS = 8  # tables that `add_tables` reads
+_FLOAT, _HALF = ir.FloatType(), ir.HalfType()
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, _WIDTH)
 FP32, FP16, BF16 = 0, 1, 2  # formats as kernels name them
@@ -75,6 +76,34 @@ def _splat(builder: ir.IRBuilder, scalar: Any) -> Any:
     )
 
 
+def _held(builder: ir.IRBuilder, pointers: list[Any]) -> list[Any]:
+    """Load sums into places that the compiler keeps in registers."""
+    return [cgutils.alloca_once_value(builder, _load(builder, pointer)) for pointer in pointers]
+
+
+def _release(builder: ir.IRBuilder, held: list[Any], pointers: list[Any]) -> None:
+    """Store sums that `_held` has loaded."""
+    for total, pointer in zip(held, pointers, strict=True):
+        builder.store(builder.load(total), pointer, align=4)
+
+
+def _add_products(
+    builder: Any,
+    held: list[Any],
+    sources: list[Any],
+    factor: Any,
+    form: int,
+    *,
+    fuses: bool,
+) -> None:
+    """Add to sums that are held the products of a factor: rounded, then added, unless the two may fuse."""
+    flags = ("contract",) if fuses else ()
+    for total, source in zip(held, sources, strict=True):
+        product = _round_vector(builder, builder.fmul(factor, source, flags=flags), form)
+        added = builder.fadd(builder.load(total), product, flags=flags)
+        builder.store(_round_vector(builder, added, form), total)
+
+
 def _round_scalar(form: int) -> Any:
     @intrinsic
     def rounded(typing_context: Any, value: Any) -> Any:
@@ -88,7 +117,7 @@ def _round_scalar(form: int) -> Any:
     return rounded
 
 
-def _add_tables(form: int, count: int) -> Any:
+def _add_tables(form: int) -> Any:
     @intrinsic
     def add(
         typing_context: Any,
@@ -111,7 +140,7 @@ def _add_tables(form: int, count: int) -> Any:
             _, at, _, entries, _, first, step = arguments
             row = builder.mul(entries, _I64(LANES))
             chosen = []
-            for k in range(count):
+            for k in range(GROUPS):
                 place = builder.add(first, builder.mul(step, _I64(k)))
                 entry = builder.zext(builder.load(builder.gep(index, [place])), _I64)
                 offset = builder.add(builder.mul(row, _I64(k)), builder.mul(entry, _I64(LANES)))
@@ -146,7 +175,7 @@ def _add_planes(form: int) -> Any:
             )
             _, at, _, entries, count, _, first, step, plane_step, planes, sign = arguments
             targets = _vectors(builder, sums, at)
-            totals = [cgutils.alloca_once_value(builder, _load(builder, t)) for t in targets]
+            totals = _held(builder, targets)
             row = builder.mul(entries, _I64(LANES))
             last = builder.sub(planes, _I64(1))
             # 2 to the 1 - planes, as the bits of a float.
@@ -169,14 +198,10 @@ def _add_planes(form: int) -> Any:
                         builder.icmp_unsigned("==", plane, last), builder.fmul(now, sign), now
                     )
                     factor = _splat(builder, signed)
-                    for total, source in zip(totals, _vectors(builder, table, offset), strict=True):
-                        shifted = builder.fmul(_load(builder, source), factor)
-                        shifted = _round_vector(builder, shifted, form)
-                        added = builder.fadd(builder.load(total), shifted)
-                        builder.store(_round_vector(builder, added, form), total)
+                    sources = [_load(builder, s) for s in _vectors(builder, table, offset)]
+                    _add_products(builder, totals, sources, factor, form, fuses=False)
                     builder.store(builder.fadd(now, now), scale)
-            for target, total in zip(targets, totals, strict=True):
-                builder.store(builder.load(total), target, align=4)
+            _release(builder, totals, targets)
             return context.get_dummy_value()
 
         return signature, generate
@@ -185,8 +210,6 @@ def _add_planes(form: int) -> Any:
 
 
 def _multiply_add_rows(form: int, *, fuses: bool) -> Any:
-    flags = ("contract",) if fuses else ()
-
     @intrinsic
     def accumulate(
         typing_context: Any,
@@ -209,19 +232,15 @@ def _multiply_add_rows(form: int, *, fuses: bool) -> Any:
             )
             _, at, _, base, _, _, first, count = arguments
             targets = _vectors(builder, sums, at)
-            totals = [cgutils.alloca_once_value(builder, _load(builder, t)) for t in targets]
+            totals = _held(builder, targets)
             with cgutils.for_range(builder, count) as loop:
                 place = builder.add(first, loop.index)
                 line = builder.zext(builder.load(builder.gep(row, [place])), _I64)
                 factor = _splat(builder, builder.load(builder.gep(value, [place])))
                 offset = builder.mul(builder.add(base, line), _I64(LANES))
-                for total, source in zip(totals, _vectors(builder, weight, offset), strict=True):
-                    product = builder.fmul(factor, _load(builder, source), flags=flags)
-                    product = _round_vector(builder, product, form)
-                    added = builder.fadd(builder.load(total), product, flags=flags)
-                    builder.store(_round_vector(builder, added, form), total)
-            for target, total in zip(targets, totals, strict=True):
-                builder.store(builder.load(total), target, align=4)
+                sources = [_load(builder, s) for s in _vectors(builder, weight, offset)]
+                _add_products(builder, totals, sources, factor, form, fuses=fuses)
+            _release(builder, totals, targets)
             return context.get_dummy_value()
 
         return signature, generate
@@ -230,8 +249,6 @@ def _multiply_add_rows(form: int, *, fuses: bool) -> Any:
 
 
 def _multiply_add_dense(form: int, *, fuses: bool) -> Any:
-    flags = ("contract",) if fuses else ()
-
     @intrinsic
     def accumulate(
         typing_context: Any,
@@ -262,24 +279,16 @@ def _multiply_add_dense(form: int, *, fuses: bool) -> Any:
             rows = [
                 _vectors(builder, sums, builder.add(at, _I64(LANES * i))) for i in range(POSITIONS)
             ]
-            totals = [
-                [cgutils.alloca_once_value(builder, _load(builder, t)) for t in targets]
-                for targets in rows
-            ]
+            totals = [_held(builder, targets) for targets in rows]
             with cgutils.for_range(builder, count) as loop:
                 offset = builder.mul(builder.add(base, loop.index), _I64(LANES))
                 sources = [_load(builder, s) for s in _vectors(builder, weight, offset)]
                 for start, held in zip(starts, totals, strict=True):
                     place = builder.gep(value, [builder.add(start, loop.index)])
                     factor = _splat(builder, builder.load(place))
-                    for total, source in zip(held, sources, strict=True):
-                        product = builder.fmul(factor, source, flags=flags)
-                        product = _round_vector(builder, product, form)
-                        added = builder.fadd(builder.load(total), product, flags=flags)
-                        builder.store(_round_vector(builder, added, form), total)
+                    _add_products(builder, held, sources, factor, form, fuses=fuses)
             for targets, held in zip(rows, totals, strict=True):
-                for target, total in zip(targets, held, strict=True):
-                    builder.store(builder.load(total), target, align=4)
+                _release(builder, held, targets)
             return context.get_dummy_value()
 
         return signature, generate
@@ -324,10 +333,7 @@ round_fp16, round_bf16 = _round_scalar(FP16), _round_scalar(BF16)
 
 # ``add_tables(out, at, tables, entries, indices, first, step)``: to the LANES sums from ``out[at]`` on, add one row of
 # each of GROUPS tables in a row, of ``entries`` rows each, table k's chosen by ``indices[first + k * step]``.
-GROUPS = 8
-add_tables_fp32, add_tables_fp16, add_tables_bf16 = (
-    _add_tables(f, GROUPS) for f in (FP32, FP16, BF16)
-)
+add_tables_fp32, add_tables_fp16, add_tables_bf16 = (_add_tables(f) for f in (FP32, FP16, BF16))
 
 # ``add_planes(out, at, tables, entries, count, indices, first, step, plane_step, planes, sign)``: of each of ``count``
 # tables in a row add the rows that its planes choose, table k's plane j by ``indices[first + k step + j plane_step]``,

@@ -214,11 +214,11 @@ def test_counts_of_another_program_are_refused():
 
 
 def test_parts_that_do_not_add_up_are_noticed(monkeypatch):
-    program, *rest = step = estimated(CHIP, network(), Recipe(timesteps=2, batch=2))
+    program, work, timeline = step = estimated(CHIP, network(), Recipe(timesteps=2, batch=2))
     places = program.places.copy()
     places[program.column("queue") == Queue.STORE_VECTOR] = (0, 0)
     count_step(
-        replace(program, places=places), *rest
+        replace(program, places=places), work, timeline
     )  # still adds up: bytes only moved to another name
     monkeypatch.setattr(learn_counts, "input_groups", lambda stage, group: 1 + stage.taps)
     monkeypatch.setattr(learn_counts._Counter, "transfers", lambda self: None)

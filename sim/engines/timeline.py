@@ -15,7 +15,7 @@ from ...chip.learn_timing import (
     update_cycles,
     vector_cycles,
 )
-from ..jit import jit
+from ..jit import jit, jit_inline
 
 Ints = NDArray[np.int64]
 _ENGINES = len(ENGINES)
@@ -79,6 +79,15 @@ def task_cycles(program: LearnProgram, backward: Ints) -> Ints:
     return cycles
 
 
+@jit_inline
+def _is_ready(waits, index, done):
+    """Tell whether a task's tokens are there, by how many tasks of each queue have ended."""
+    ready = True
+    for queue in range(_QUEUES):
+        ready &= done[queue] >= waits[index, queue]
+    return ready
+
+
 @jit
 def _run(queues, waits, busy, latency, dispatch, start, end):
     """Step from event to event. Engines run a task at a time; transfers hold the channel in turn, then take latency."""
@@ -108,10 +117,7 @@ def _run(queues, waits, busy, latency, dispatch, start, end):
             if at == place[queue + 1] or done[queue] < head[queue]:
                 continue
             index = order[at]
-            ready = True
-            for other in range(_QUEUES):
-                ready &= done[other] >= waits[index, other]
-            if ready:
+            if _is_ready(waits, index, done):
                 start[index] = now + dispatch
                 end[index] = start[index] + busy[index]
                 head[queue] += 1
@@ -122,10 +128,7 @@ def _run(queues, waits, busy, latency, dispatch, start, end):
                 if queue < _ENGINES or at == place[queue + 1]:
                     continue
                 index = order[at]
-                ready = True
-                for other in range(_QUEUES):
-                    ready &= done[other] >= waits[index, other]
-                if ready:
+                if _is_ready(waits, index, done):
                     start[index] = now + dispatch
                     channel_free = start[index] + busy[index]
                     end[index] = channel_free + latency

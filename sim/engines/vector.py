@@ -6,13 +6,11 @@ Arrays of frames are (samples, timesteps, elements) unless said otherwise; eleme
 
 from __future__ import annotations
 
-from types import FunctionType, SimpleNamespace
-
 import numpy as np
 
 from ...chip import learn_rules as _rules
 from ...chip.learn_network import Floats
-from ..jit import jit, jit_inline
+from ..jit import compile_rules, jit, jit_inline
 from .rounding import rounded
 
 __all__ = [
@@ -21,17 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _compile_rules() -> SimpleNamespace:
-    namespace = dict(vars(_rules))
-    for name, function in vars(_rules).items():
-        if isinstance(function, FunctionType):
-            twin = FunctionType(function.__code__, namespace, name, function.__defaults__)
-            twin.__module__, twin.__qualname__ = __name__, name
-            namespace[name] = jit_inline(twin)
-    return SimpleNamespace(**namespace)
-
-
-_compiled = _compile_rules()
+_compiled = compile_rules(_rules, jit_inline)
 _membrane, _spikes, _in_window = _compiled.membrane, _compiled.spikes, _compiled.in_window
 _membrane_gradient, _normalised = _compiled.membrane_gradient, _compiled.normalised
 _norm_gradient, _exponential = _compiled.norm_gradient, _compiled.exponential
