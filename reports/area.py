@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from math import fsum, isclose
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from .area_costs import AreaCosts, PublishedChip
 from .costs import Constant, CostError, CostTable, Status, worst_status
+from .model import ReportModel
 
 __all__ = ["AreaResult", "AreaRow", "Total", "estimate_area"]
 
@@ -19,11 +20,7 @@ OBSERVING = ("signatures", "counters")  # what only verification and reports nee
 Place = Literal["core", "router", "chip"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class AreaRow(_Model):
+class AreaRow(ReportModel):
     """One row of the area account: a quantity x an area each, over a utilisation, so many times on the chip."""
 
     place: Place
@@ -39,7 +36,7 @@ class AreaRow(_Model):
     source: str = Field(description="of each figure in it, separated by ' | '")
 
 
-class Total(_Model):
+class Total(ReportModel):
     """Logic and memory of a place: of one core, one router, or what the chip has once."""
 
     place: Place
@@ -53,7 +50,7 @@ class Total(_Model):
         return self.logic_mm2 + self.memory_mm2
 
 
-class AreaResult(_Model):
+class AreaResult(ReportModel):
     """The area of a chip by components: an estimate from synthesis, without pads, and no layout was made."""
 
     kind: Literal["area"] = "area"

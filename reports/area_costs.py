@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from .costs import Constant, Known, Status, Table, load_table, table_from_dict
+from .model import ReportModel
 
 __all__ = ["AreaCosts", "PublishedChip", "area_costs_from_dict", "load_area_costs"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class PublishedChip(_Model):
+class PublishedChip(ReportModel):
     """A chip that exists: its die and its memory, as published."""
 
     name: str
@@ -29,7 +26,7 @@ class PublishedChip(_Model):
     known: Known
 
 
-class Constants(_Model):
+class Constants(ReportModel):
     """The figures that an area is made of."""
 
     nand2_um2: Constant

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from .model import ReportModel
 
 _FOLDER = Path(__file__).parent / "costs"
 
@@ -28,11 +30,7 @@ class CostError(ValueError):
     """A cost table that is missing or wrong; the message is a sentence for the user."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Sourced(_Model):
+class _Sourced(ReportModel):
     """Where a figure comes from.
 
     ``status`` says what was made of it, ``known`` how we came by it; ``voltage_v`` is null where it has no meaning.
@@ -70,7 +68,7 @@ class Curve(_Sourced):
         return _interpolate([(p, q) for p, q in self.points], x)
 
 
-class SramPoint(_Model):
+class SramPoint(ReportModel):
     """One SRAM macro: size and word in bytes, energy of a read, leakage, area and access time."""
 
     size_bytes: int = Field(gt=0)
@@ -129,7 +127,7 @@ class SramTable(_Sourced):
         return _interpolate(self._curves["area_mm2"], size_bytes)
 
 
-class Table(_Model):
+class Table(ReportModel):
     """A table of one node; ``kind`` is what messages call it."""
 
     kind: ClassVar[str]

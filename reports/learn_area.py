@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import ceil, fsum, isclose
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ..chip.config import ChipConfig
 from ..chip.learn_config import LookupConfig
@@ -14,6 +14,7 @@ from ..chip.learn_timing import VECTOR_STAGES
 from .area_costs import AreaCosts, load_area_costs
 from .costs import Constant, CostError, CostTable, Status, load_costs, worst_status
 from .learn_costs import LearnCosts, PublishedDie, load_learn_costs
+from .model import ReportModel
 
 __all__ = [
     "LearnAreaResult",
@@ -34,11 +35,7 @@ COMPONENTS: tuple[Component, ...] = (
 )  # fmt: skip
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LearnTables(_Model):
+class LearnTables(ReportModel):
     """The three cost tables that area and energy of the learning engines read, of one node."""
 
     learn: LearnCosts
@@ -62,7 +59,7 @@ def load_learn_tables(node_nm: int) -> LearnTables:
     )
 
 
-class LearnAreaRow(_Model):
+class LearnAreaRow(ReportModel):
     """One row of the area account: so many units of an area each, utilisation included."""
 
     component: Component
@@ -76,7 +73,7 @@ class LearnAreaRow(_Model):
     source: str = Field(description="of each figure in it, separated by ' | '")
 
 
-class LearnAreaResult(_Model):
+class LearnAreaResult(ReportModel):
     """The area of a learning chip: an estimate from sizes of units, without synthesis and without a layout."""
 
     chip: str

@@ -5,20 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from .costs import Constant, CostError, Known, Status, Table, load_table
+from .model import ReportModel
 
 __all__ = ["GpuCosts", "LearnCosts", "PublishedDie", "load_gpu_costs", "load_learn_costs"]
 
 _FOLDER = Path(__file__).parent / "costs"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class PublishedDie(_Model):
+class PublishedDie(ReportModel):
     """A die that exists or was claimed, as published."""
 
     name: str

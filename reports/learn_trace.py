@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..chip.learn_program import LearnProgram, Operation, Queue
+from .result import write_whole
 
 
 def step_trace(program: LearnProgram, start: NDArray[Any], end: NDArray[Any]) -> dict[str, Any]:
@@ -78,10 +79,4 @@ def save_step_trace(
     program: LearnProgram, start: NDArray[Any], end: NDArray[Any], path: str | Path
 ) -> None:
     """Write the trace of a step; raises OSError if that cannot be done."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(json.dumps(step_trace(program, start, end)), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, json.dumps(step_trace(program, start, end)))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+
+from .model import ReportModel
+from .result import write_whole
 
 MEASURED_FOLDER = Path(__file__).resolve().parent / "measured"
 
 
-class Measurement(BaseModel):
+class Measurement(ReportModel):
     """The median time of a training step of a network in a framework on a machine, and how it was come by.
 
     ``simulated_s`` is the time that the simulation of the same step took in the same run, in turns with it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     network: str
     norm: str
@@ -36,7 +37,7 @@ class Measurement(BaseModel):
         folder.mkdir(parents=True, exist_ok=True)
         name = "-".join([self.device, self.network, self.norm]).lower()
         path = folder / ("".join(c if c.isalnum() or c in "-_" else "_" for c in name) + ".json")
-        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_whole(path, self.model_dump_json(indent=1) + "\n")
         return path
 
 

@@ -8,7 +8,9 @@ from math import fsum, isclose
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from .model import ReportModel
 
 SCHEMA_VERSION = 1
 
@@ -19,11 +21,7 @@ class ResultError(ValueError):
     """A result file that cannot be read; the message is a sentence for the user."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Spread(_Model):
+class Spread(ReportModel):
     """Smallest, middle and largest of a quantity."""
 
     min: float
@@ -31,7 +29,7 @@ class Spread(_Model):
     max: float
 
 
-class EnergyRowModel(_Model):
+class EnergyRowModel(ReportModel):
     """One row of the energy account: count a sample x cost."""
 
     component: str
@@ -44,7 +42,7 @@ class EnergyRowModel(_Model):
     status: Literal["measured", "derived", "assumed"]
 
 
-class LayerModel(_Model):
+class LayerModel(ReportModel):
     """One layer on the chip; spikes and synops are totals over the samples, energy is that of its cores."""
 
     name: str
@@ -61,7 +59,7 @@ class LayerModel(_Model):
     )
 
 
-class RunResult(_Model):
+class RunResult(ReportModel):
     """What `spikeloom run` gives; counters are totals over the samples, energies joules a mean sample."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

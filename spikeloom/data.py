@@ -147,12 +147,17 @@ def _checked(array: NDArray[Any], key: str, where: str) -> NDArray[Any]:
         raise InputError(
             f"{where}: {key} is empty or has no sample axis: its shape is {array.shape}"
         )
+    check_finite(array, key, where)
+    return array.astype(np.uint8) if array.dtype.kind == "b" else array
+
+
+def check_finite(array: NDArray[Any], key: str, where: str) -> None:
+    """Raise InputError, naming the first place, if an array of floats holds infinities or NaN."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         at = np.unravel_index(int(np.argmax(~np.isfinite(array))), array.shape)
         raise InputError(
             f"{where}: {key}{[int(i) for i in at]} is {array[at]}; inputs must be finite numbers"
         )
-    return array.astype(np.uint8) if array.dtype.kind == "b" else array
 
 
 def _over_time(

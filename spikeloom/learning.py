@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .ablations import Ablations, GpuRow, PricedStep, ablations, against_gpu, price_step
-from .chip.config import ChipConfig, load_config
+from .chip.config import ChipConfig
 from .chip.learn_network import LearnNetwork, Norm, Parameters, Recipe, initial_parameters
 from .compiler.conventions import resolve
-from .compiler.learn_nir import Surrogate, import_learn_network, save_learn_network
+from .compiler.learn_nir import import_learn_network, save_learn_network
 from .compiler.learn_tasks import learn_tasks
 from .compiler.nir_file import read_nir
+from .compiling import resolve_chip
 from .data import load_arrays
 from .errors import InputError
 from .models.datasets import load_fashion_mnist, load_mnist
@@ -128,7 +129,7 @@ class _Found:
 
 
 def _learning_chip(chip: str | Path | ChipConfig, accumulators: str | None) -> ChipConfig:
-    config = chip if isinstance(chip, ChipConfig) else load_config(chip)
+    config = resolve_chip(chip)
     if accumulators in (None, config.learn.accumulators):
         return config
     return config.replace(learn={"accumulators": accumulators})
@@ -153,12 +154,10 @@ def _load_network(
     read, assumed = resolve(
         graph, convention, dt=dt, reset=reset, reset_timing=reset_timing, compare=compare
     )
-    kind = _kind(norm or "none")
     imported = import_learn_network(
         graph,
         read,
-        norm=None if kind is None else Norm(kind),
-        surrogate=Surrogate(),
+        norm=None if norm in (None, "none") else Norm(cast(Any, norm)),
         name=Path(network).stem,
     )
     leak = imported.readout_leak
@@ -272,15 +271,8 @@ def _own_data(dataset: str, split: str) -> dict[str, NDArray[Any]] | None:
     return {"inputs": found.inputs, "labels": found.labels}
 
 
-def _kind(norm: str) -> Literal["batch", "frozen"] | None:
-    return None if norm == "none" else "batch" if norm == "batch" else "frozen"
-
-
 def _recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     made = replace(recipe, **changes)
-    for name in ("timesteps", "batch", "micro_batches"):
-        if getattr(made, name) < 1:
-            raise InputError(f"{name} must be at least 1, not {getattr(made, name)}")
     if made.micro_batches > made.batch:
         raise InputError(
             f"micro_batches must be at most the batch ({made.batch}), not {made.micro_batches}"
@@ -291,10 +283,6 @@ def _recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
         raise InputError(
             "momentum must be within 0..1 (not 1), and weight_decay must not be negative"
         )
-    if made.loss_scale <= 0 or np.frexp(made.loss_scale)[0] != 0.5:
-        raise InputError(f"loss_scale must be a power of two, not {made.loss_scale}")
-    if made.readout not in ("mean", "membrane") or made.loss not in ("cross_entropy", "mse"):
-        raise InputError("readout must be mean or membrane, and loss cross_entropy or mse")
     return made
 
 

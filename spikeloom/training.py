@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .chip.config import ChipConfig, load_config
+from .chip.config import ChipConfig
 from .chip.learn_network import (
     Floats,
     InputFormat,
@@ -32,7 +33,8 @@ from .chip.learn_network import (
 )
 from .chip.learn_program import LearnProgram
 from .compiler.learn_tasks import learn_tasks
-from .data import load_arrays
+from .compiling import resolve_chip
+from .data import check_finite, load_arrays
 from .errors import InputError, StoppedError
 from .reports.costs import CostError
 from .reports.learn_area import estimate_learn_area, load_learn_tables
@@ -166,11 +168,7 @@ def prepare_data(
         raise InputError(
             f"{where}: inputs must hold numbers of at least one sample, not {inputs.dtype} {inputs.shape}"
         )
-    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        at = np.unravel_index(int(np.argmax(~np.isfinite(inputs))), inputs.shape)
-        raise InputError(
-            f"{where}: inputs{[int(i) for i in at]} is {inputs[at]}; inputs must be finite numbers"
-        )
+    check_finite(inputs, "inputs", where)
     if labels.shape != (len(inputs),) or labels.dtype.kind not in "iu":
         raise InputError(
             f"{where}: labels must be ({len(inputs)},) whole numbers, not {labels.dtype} {labels.shape}"
@@ -258,7 +256,7 @@ def train_network(
         Interrupted; the checkpoint, if any, is written.
     """
     options = options or Options()
-    config = chip if isinstance(chip, ChipConfig) else load_config(chip)
+    config = resolve_chip(chip)
     if options.epochs < 1:
         raise InputError(f"epochs must be at least 1, not {options.epochs}")
     check_labels(data, network.classes, "the training data")
@@ -611,19 +609,14 @@ def train_step(
     InputError, LearnError, ConfigError
         Sentences about what does not fit.
     """
-    config = chip if isinstance(chip, ChipConfig) else load_config(chip)
+    config = resolve_chip(chip)
     data = prepare_data(
         {"inputs": inputs, "labels": np.asarray(labels)}, network.input.shape, recipe.timesteps
     )
     network = LearnNetwork(data.format, network.stages, network.name)
     check_labels(data, network.classes, "the batch")
     start = initial_parameters(network, seed) if parameters is None else parameters
-    moved = Parameters(
-        [w.copy() for w in start.weights],
-        [{name: v.copy() for name, v in vectors.items()} for vectors in start.vectors],
-        [w.copy() for w in start.weight_momentum],
-        [{name: v.copy() for name, v in vectors.items()} for vectors in start.vector_momentum],
-    )
+    moved = deepcopy(start)
     program = learn_tasks(config, network, recipe, len(data.labels))
     machine = TrainingMachine(program, moved, threads=threads)
     result = machine.step(
