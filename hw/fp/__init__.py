@@ -1,0 +1,1 @@
+"""Floating-point units of the learning engines: combinational, pipelined and serial, for any `FloatFormat`."""
