@@ -29,7 +29,7 @@ from spikeloom.chip.learn_network import (
     initial_parameters,
 )
 from spikeloom.chip.learn_program import ENGINES, Operation, Queue
-from spikeloom.chip.learn_timing import backward_drain, forward_cycles
+from spikeloom.chip.learn_timing import backward_fill, forward_cycles
 from spikeloom.compiler.learn_tasks import learn_tasks
 from spikeloom.models.datasets import load_mnist
 from spikeloom.models.learn_zoo import alexnet_like, cifar_conv, resnet34_like
@@ -217,12 +217,12 @@ def backward_task(
     rows = inputs.reshape(-1, inputs.shape[2]).astype(np.float32)
     counts = np.zeros((len(rows), -(-rows.shape[1] // engine.depth)), np.int32)
     backward.count_nonzeros(rows, engine.depth, 0, len(rows), counts)
+    channels = masks.shape[2]
     cycles, _, _, products = backward.backward_cycles(
-        counts, masks.sum(axis=2).astype(np.int32), backward.task_places(stage, len(inputs)), stage.backward_taps,
-        stage.out_positions, engine.rows, engine.lanes, engine.contexts, engine.depth, stage.out_shape[2],
-        chip.learn.adder_stages, backward_drain(chip.learn), 0,
-    )  # fmt: skip
-    return int(cycles), int(products)
+        chip.learn, stage, counts, masks.sum(axis=2).astype(np.int32), channels
+    )
+    fill = backward_fill(chip.learn, channels, len(masks) * stage.in_positions)
+    return cycles + fill, products
 
 
 def reached(
@@ -275,7 +275,7 @@ def law_7(options: argparse.Namespace) -> Iterator[Line]:
             _, share = reached(chip, stage, density, mask, options.seed)
             # Sparser work and narrower layers reach less: words of weights pass one a cycle, wanted or not, and a
             # nonzero input takes whole turns of all lanes.
-            gated = channels >= 96 and density >= 0.3
+            gated = density >= (0.3 if channels >= 128 else 0.4) and channels >= 96
             note = "" if gated else " (no least asked)"
             yield Line(
                 f"{channels} channels, densities {density}, {mask}: share of the ideal{note}", share,

@@ -67,8 +67,15 @@ class VectorConfig(FrozenModel):
 
     width: int = Field(default=8, ge=1, le=4096, description="elements a cycle")
     partials: int = Field(
-        default=8, ge=1, le=64, description="partial sums of a channel in a reduction"
+        default=8, ge=1, le=4096, description="partial sums of a channel in a reduction, at most"
     )
+    sums: int = Field(
+        default=4096, ge=1, le=1 << 20, description="partial sums of all channels of a layer"
+    )
+
+    def partials_of(self, channels: int) -> int:
+        """Return the partial sums of each channel of a layer."""
+        return max(1, min(self.partials, self.sums // channels))
 
 
 class BufferConfig(FrozenModel):
@@ -109,6 +116,12 @@ class DramConfig(FrozenModel):
     latency_cycles: int = Field(
         default=40, ge=0, le=1 << 16, description="of a transfer's first byte"
     )
+    size_mib: int = Field(default=64, ge=1, le=1 << 20, description="of the memory, in MiB")
+
+    @property
+    def rows(self) -> int:
+        """Stretches of ``bytes_per_cycle``."""
+        return (self.size_mib << 20) // self.bytes_per_cycle
 
 
 class LearnConfig(FrozenModel):
@@ -132,6 +145,9 @@ class LearnConfig(FrozenModel):
     multiplier_stages: int = Field(
         default=2, ge=1, le=16, description="cycles of a floating-point multiplication"
     )
+    signatures: bool = Field(
+        default=True, description="registers that absorb all tasks and stores, for verification"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> LearnConfig:
@@ -142,6 +158,19 @@ class LearnConfig(FrozenModel):
                     f"an accumulator's sum is ready for the next table only then"
                 )
         return self
+
+    @property
+    def vector_slots(self) -> int:
+        """Words that an instruction of the vector unit works on, one a cycle.
+
+        So many cycles are from where it reads a register to where the next instruction can read its result.
+        """
+        return self.multiplier_stages + self.adder_stages + 3
+
+    @property
+    def channel_word(self) -> int:
+        """What channels are padded to a multiple of in memory: two groups of the forward engine."""
+        return 2 * self.forward.group
 
     @property
     def operand_format(self) -> FloatFormat:

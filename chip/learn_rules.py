@@ -55,7 +55,7 @@ def normalised(y: Real, mean: Real, inverse_deviation: Real) -> Real:
 
 
 def norm_gradient(du: Real, y_hat: Real, factor: Real, mean_du: Real, mean_product: Real) -> Real:
-    """Return ``factor * (du - mean(du) - y_hat * mean(du * y_hat))``; with frozen statistics both means are 0."""
+    """Return ``factor * (du - mean(du) - y_hat * mean(du * y_hat))``; with frozen statistics it is ``factor * du``."""
     return factor * ((du - mean_du) - y_hat * mean_product)
 
 

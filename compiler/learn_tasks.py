@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..chip.config import ChipConfig
 from ..chip.learn_config import LearnConfig
+from ..chip.learn_memory import SUM_BYTES, Layout
 from ..chip.learn_network import INPUT, LearnError, LearnNetwork, Recipe, Stage
 from ..chip.learn_program import ENGINES, LearnProgram, Operation, Queue, check_learn_program
 from ..chip.learn_timing import forward_cycles, update_cycles
@@ -20,7 +21,9 @@ _BUFFERS: dict[Queue, str] = {
     Queue.LOAD_UPDATE: "update_results", Queue.LOAD_VECTOR: "vector_inputs", Queue.STORE_BACKWARD: "backward_results",
     Queue.STORE_UPDATE: "update_results", Queue.STORE_VECTOR: "vector_results",
 }  # fmt: skip
-_MASTER_BYTES = 4  # weights, momenta and gradients of the optimiser are 32-bit floats
+
+# Bytes of one frame of so many channels.
+FrameBytes = Callable[[int], int]
 
 
 @dataclass
@@ -109,8 +112,7 @@ class _Compiler:
     ) -> None:
         self._chip, self._network, self._recipe, self._batch = config, network, recipe, batch
         self._config: LearnConfig = config.learn
-        self._operand = self._config.operand_format.bytes
-        self._sum = self._config.accumulator_format.bytes
+        self._layout = Layout.of(self._config)
         self._tasks: list[tuple[int, ...]] = []
         self._waits: list[list[int]] = []
         self._places: list[tuple[int, int]] = []
@@ -280,21 +282,29 @@ class _Compiler:
         return pieces
 
     def _cuts(
-        self,
-        stage: Stage,
-        frames: tuple[int, int],
-        channels: tuple[int, int],
-        needs: dict[str, int],
-    ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """Cut a task of the vector unit so that ``needs`` bytes a frame and channel fit: first channels, then samples.
+        self, stage: Stage, frames: tuple[int, int], channels: tuple[int, int], needs: dict[str, FrameBytes]
+    ) -> list[tuple[tuple[int, int], tuple[int, int]]]:  # fmt: skip
+        """Cut a task of the vector unit so that ``needs`` of its frames and channels fit: first channels, then samples.
 
-        Channels are cut so far that all timesteps of a sample stay together, if one channel's fit.
+        Channels are cut so far that all timesteps of a sample stay together, if one word of them does.
         """
         first, count = frames
         together = min(count, self._recipe.timesteps)
-        fits = self._fitting(stage, "one channel of a timestep", count * channels[1], needs)
-        width = max(1, min(channels[1], fits // together))
-        length = fits // width
+        word = self._layout.word
+        width, fits = channels[1], 0
+        for parts in range(1, -(-channels[1] // word) + 1):
+            width = min(channels[1], self._layout.padded(-(-channels[1] // parts)))
+            fits = min(
+                (self._buffers[name].size // size(width) for name, size in needs.items() if size(width)),
+                default=count,
+            )  # fmt: skip
+            if fits >= together:
+                break
+        if fits < 1:
+            self._fitting(
+                stage, "one word of channels of a timestep", 1, {name: size(width) for name, size in needs.items()}
+            )  # fmt: skip
+        length = min(fits, count)
         if length < count:
             length = length - length % together if length >= together else length
         return [
@@ -306,22 +316,27 @@ class _Compiler:
         ]
 
     def _channel_parts(
-        self, stage: Stage, rows: int, needs: dict[str, int], fixed: dict[str, int]
+        self, stage: Stage, rows: int, needs: dict[str, FrameBytes]
     ) -> list[tuple[int, int]]:
-        """Cut output channels so that ``needs`` bytes a channel, and one timestep of ``fixed`` bytes a channel, fit."""
+        """Cut output channels so that ``needs`` bytes of so many channels fit; into multiples of ``rows`` if it can."""
         total = stage.out_shape[2]
-        fits = self._fitting(stage, "one channel", total, {**needs, **fixed})
+        word = self._layout.word
+        fits = total
+        while any(size(fits) > self._buffers[name].size for name, size in needs.items()):
+            if fits <= word:
+                self._fitting(
+                    stage, "one word of channels", 1, {name: size(fits) for name, size in needs.items()}
+                )  # fmt: skip
+            fits = (fits - 1) // word * word
         if rows < fits < total:
             fits -= fits % rows
         return [(first, min(fits, total - first)) for first in range(0, total, fits)]
 
     def _input_bytes(self, stage: Stage) -> int:
-        """Bytes of a frame of a stage's input: a bit a spike and source, or the bits of the image."""
-        if INPUT in stage.sources:
-            rows, columns, channels = self._network.input.shape
-            return -(-rows * columns * channels * self._network.input.bits // 8)
+        """Bytes of a frame of a stage's input: a bit a spike and source, or the bit planes of the image."""
         rows, columns, channels = self._network.output_shape(stage.sources[0])
-        return -(-rows * columns * channels // 8) * len(stage.sources)
+        planes = self._network.input.bits if INPUT in stage.sources else 1
+        return self._layout.bits(rows * columns, channels, planes) * len(stage.sources)
 
     def _made_inputs(self, stage: Stage, first: int, frames: int) -> Iterator[int]:
         for source in stage.sources:
@@ -331,32 +346,30 @@ class _Compiler:
     # --------------------------------------------------------------------------------------------------------- forward
 
     def _forward(self, stage: Stage) -> Iterator[float]:
-        positions, operand = stage.out_positions, self._operand
-        inputs = stage.taps * stage.in_channels
+        positions, layout = stage.out_positions, self._layout
         is_readout = self._at.stage == len(self._network.stages) - 1
         has_statistics = stage.norm is not None and stage.norm.kind == "batch"
         shortcut = stage.shortcut
         spikes = _Made()
         for channels in self._channel_parts(
-            stage, self._config.forward.rows, {"forward_weights": inputs * operand},
-            {"forward_results": positions * self._sum},
+            stage, self._config.forward.rows,
+            {"forward_weights": lambda c: layout.weights(stage, c, layout.operand),
+             "forward_results": lambda c: layout.sums(positions, c)},
         ):  # fmt: skip
             count = channels[1]
             weights = self._load(
-                Queue.LOAD_FORWARD, "forward_weights", inputs * count * operand, (0, 0), channels
-            )
+                Queue.LOAD_FORWARD, "forward_weights", layout.weights(stage, count, layout.operand), (0, 0), channels
+            )  # fmt: skip
             repeats = self._recipe.timesteps // self._timesteps(stage)
             needs = {
                 "forward_inputs": self._input_bytes(stage),
-                "forward_results": positions * count * self._sum,
+                "forward_results": layout.sums(positions, count),
             }
-            # A neuron's state: membrane, a bit of spike and of mask; of a norm its input too.
-            stored = positions * (2 * operand if stage.norm and not has_statistics else operand)
-            stored = positions * operand if is_readout else stored + -(-positions // 4)
-            kept = {
-                "vector_inputs": positions * operand if shortcut is not None else 0,
-                "vector_results": stored,
-            }
+            kept: dict[str, FrameBytes] = {"vector_results": self._kept(stage, is_readout)}
+            if is_readout:
+                kept["vector_inputs"] = lambda c: layout.bits(positions, c)
+            elif shortcut is not None:
+                kept["vector_inputs"] = lambda c: layout.operands(positions, c)
             sums: list[int] = []
             raw = _Made()
             for piece in self._pieces(stage, needs):
@@ -373,15 +386,15 @@ class _Compiler:
                     self._buffers[name].used_by(forward)
                 if has_statistics:
                     for span, some in self._cuts(
-                        stage, piece, channels, {"vector_results": positions * operand}
-                    ):
+                        stage, piece, channels, {"vector_results": lambda c: layout.operands(positions, c)}
+                    ):  # fmt: skip
                         vector = self._vector(Operation.NORM_SUMS, span, some, [forward])
                         self._buffers["forward_results"].used_by(vector)
                         sums.append(vector)
                         raw.add(
                             *span,
                             self._store(
-                                span, some, positions * some[1] * operand * span[1], vector
+                                span, some, layout.operands(positions, some[1]) * span[1], vector
                             ),
                         )
                     yield forward_cycles(self._config, self._network, stage, count, frames)
@@ -391,19 +404,37 @@ class _Compiler:
                     operation = Operation.READOUT
                 covered = (first * repeats, frames * repeats)
                 for span, some in self._cuts(stage, covered, channels, kept):
-                    vector = self._vector(operation, span, some, [forward], shortcut)
+                    after = [forward]
+                    size = self._kept(stage)(some[1]) * span[1]
+                    if is_readout:
+                        samples = -(-span[1] // self._recipe.timesteps)
+                        size += layout.sums(positions, some[1]) * samples
+                        after.append(
+                            self._load(
+                                Queue.LOAD_VECTOR, "vector_inputs", layout.bits(positions, some[1]) * samples, span,
+                                some,
+                            )
+                        )  # fmt: skip
+                    vector = self._vector(operation, span, some, after, shortcut)
                     self._buffers["forward_results"].used_by(vector)
-                    made = self._store(span, some, stored * some[1] * span[1], vector)
-                    spikes.add(*span, made)
+                    store = self._store(span, some, size, vector)
+                    made = span
+                    if is_readout:  # a sample's gradients are there when its last timestep is
+                        steps, of_sample = self._recipe.timesteps, self._timesteps(stage)
+                        sample, end = span[0] // steps, -(-sum(span) // steps)
+                        made = (sample * of_sample, (end - sample) * of_sample)
+                    spikes.add(*made, store)
                 yield forward_cycles(self._config, self._network, stage, count, frames)
             if has_statistics:
                 finish = self._vector(Operation.NORM_FINISH, (0, 0), channels, sums)
-                kept["vector_inputs"] = positions * operand * (1 if shortcut is None else 2)
+                kept["vector_inputs"] = lambda c: (
+                    layout.operands(positions, c) * (1 if shortcut is None else 2)
+                )
                 whole = (0, self._at.samples * self._recipe.timesteps)
                 for span, some in self._cuts(stage, whole, channels, kept):
                     at, length = span[0] // repeats, span[1] // repeats or 1
                     load = self._load(
-                        Queue.LOAD_VECTOR, "vector_inputs", positions * some[1] * operand * length, span, some,
+                        Queue.LOAD_VECTOR, "vector_inputs", layout.operands(positions, some[1]) * length, span, some,
                         raw.of(at, length),
                     )  # fmt: skip
                     vector = self._vector(
@@ -414,11 +445,26 @@ class _Compiler:
                         shortcut,
                         own_input=False,
                     )
-                    spikes.add(*span, self._store(span, some, stored * some[1] * span[1], vector))
+                    size = self._kept(stage)(some[1]) * span[1]
+                    spikes.add(*span, self._store(span, some, size, vector))
                     yield 0.0
         if is_readout:
             self._at.gradients[self._at.stage] = spikes
         self._at.spikes[self._at.stage] = spikes
+
+    def _kept(self, stage: Stage, with_logits: bool = False) -> FrameBytes:
+        """Return the bytes of a frame of what is stored: membranes, spikes, masks; of a frozen norm its input too.
+
+        Of the readout it is the gradients, and the logits (of a sample) if they are to be counted too.
+        """
+        layout, positions = self._layout, stage.out_positions
+        if stage is self._network.stages[-1]:
+            return lambda c: (
+                layout.operands(positions, c) + (layout.sums(positions, c) if with_logits else 0)
+            )
+        values = 2 if stage.norm is not None and stage.norm.kind == "frozen" else 1
+        bits = 0 if stage.neuron is None else 2
+        return lambda c: values * layout.operands(positions, c) + bits * layout.bits(positions, c)
 
     def _vector(
         self, operation: Operation, frames: tuple[int, int], channels: tuple[int, int], after: list[int],
@@ -427,8 +473,8 @@ class _Compiler:
         """Emit a task of the vector unit, with the load of a shortcut's values before it."""
         if shortcut is not None:
             stage = self._network.stages[shortcut]
-            values = frames[1] * stage.out_positions * channels[1]
-            size = -(-values // 8) if stage.neuron is not None else values * self._operand
+            of_frame = self._layout.bits if stage.neuron is not None else self._layout.operands
+            size = frames[1] * of_frame(stage.out_positions, channels[1])
             made = self._at.spikes[shortcut].of(*frames)
             if own_input:
                 load = self._load(Queue.LOAD_VECTOR, "vector_inputs", size, frames, channels, made)
@@ -457,20 +503,25 @@ class _Compiler:
 
     def _neuron_gradients(self, stage: Stage) -> Iterator[float]:
         """Gradients of the stage's sums from those of its output."""
-        network, operand, positions = self._network, self._operand, stage.out_positions
+        network, layout, positions = self._network, self._layout, stage.out_positions
         channels = (0, stage.out_shape[2])
         whole = (0, self._at.samples * self._recipe.timesteps)
         users = network.consumers(self._at.stage)
-        size = 0  # bytes read of a frame and channel
-        for user, port in users:
-            pool = network.stages[user].pool if port == "input" else 1
-            size += -(-positions // pool**2) * operand
-        size += positions * operand + -(-positions // 8) if stage.neuron is not None else 0
-        size += positions * operand if stage.norm is not None else 0
+        pools = [network.stages[user].pool if port == "input" else 1 for user, port in users]
+        own = int(stage.neuron is not None) + int(stage.norm is not None)
+
+        def reads(count: int) -> int:
+            """Return the bytes of a frame: gradients of all users, membranes (which tell spikes), a norm's input."""
+            size = sum(layout.operands(-(-positions // pool**2), count) for pool in pools)
+            return size + own * layout.operands(positions, count)
+
+        def writes(count: int) -> int:
+            return layout.operands(positions, count)
+
         has_statistics = stage.norm is not None and stage.norm.kind == "batch"
         constant = network.is_constant(stage)
         made, sums = _Made(), []
-        needs = {"vector_inputs": size, "vector_results": positions * operand}
+        needs: dict[str, FrameBytes] = {"vector_inputs": reads, "vector_results": writes}
         for span, some in self._cuts(stage, whole, channels, needs):
             after = [
                 task
@@ -480,13 +531,11 @@ class _Compiler:
                 ].of(*span)
             ]
             load = self._load(
-                Queue.LOAD_VECTOR, "vector_inputs", size * some[1] * span[1], span, some, after
+                Queue.LOAD_VECTOR, "vector_inputs", reads(some[1]) * span[1], span, some, after
             )
             vector = self._vector(Operation.NEURON_GRADIENTS, span, some, [load])
             sums.append(vector)
-            made.add(
-                *span, self._store(span, some, positions * some[1] * operand * span[1], vector)
-            )
+            made.add(*span, self._store(span, some, writes(some[1]) * span[1], vector))
             yield 0.0
         # What a shortcut hands on are the gradients of the sums with their norm, before the norm's own.
         self._at.shortcuts[self._at.stage] = made
@@ -497,14 +546,14 @@ class _Compiler:
                 else []
             )
             operation = Operation.TIME_SUMS if constant else Operation.NORM_GRADIENTS
-            reads = positions * operand * (2 if has_statistics else 1)
+            arrays = 2 if has_statistics else 1
             final = _Made()
-            needs = {"vector_inputs": reads, "vector_results": positions * operand}
+            needs = {"vector_inputs": lambda c: arrays * writes(c), "vector_results": writes}
             for span, some in self._cuts(stage, whole, channels, needs):
                 load = self._load(
                     Queue.LOAD_VECTOR,
                     "vector_inputs",
-                    reads * some[1] * span[1],
+                    arrays * writes(some[1]) * span[1],
                     span,
                     some,
                     made.of(*span),
@@ -512,7 +561,7 @@ class _Compiler:
                 vector = self._vector(operation, span, some, [load, *after_sums])
                 repeats = self._recipe.timesteps if constant else 1
                 frames = -(-span[1] // repeats)
-                store = self._store(span, some, positions * some[1] * operand * frames, vector)
+                store = self._store(span, some, writes(some[1]) * frames, vector)
                 final.add(span[0] // repeats, frames, store)
                 yield 0.0
             made = final
@@ -520,35 +569,24 @@ class _Compiler:
 
     def _backward(self, stage: Stage) -> Iterator[float]:
         """Gradients of the stage's input."""
-        engine, operand = self._config.backward, self._operand
-        words = stage.taps * stage.out_channels
-        gradients = stage.out_positions * stage.out_channels * operand
+        layout = self._layout
+        gradients = layout.operands(stage.out_positions, stage.out_channels)
         made = _Made()
         for group in range(stage.groups):
-            fits = self._buffers["backward_weights"].size // (words * operand)
-            if fits < 1:
-                raise LearnError(
-                    f"layer {stage.name}: the weights of one input channel, {words * operand:,} bytes, do not fit "
-                    f"backward_weights, which holds {self._buffers['backward_weights'].size:,}; "
-                    f"choose a chip with larger buffers"
-                )
             # Fewer channels at a time rather than no frame at all.
-            results = self._buffers["backward_results"].size // (stage.in_positions * operand)
-            tile = min(engine.channels, fits, max(results, 1))
+            tile = self._backward_tile(stage)
             for start in range(0, stage.in_channels, tile):
                 count = min(tile, stage.in_channels - start)
                 channels = (group * stage.in_channels + start, count)
+                size = self._backward_weights(stage, count)
                 weights = self._load(
-                    Queue.LOAD_BACKWARD,
-                    "backward_weights",
-                    words * count * operand,
-                    (0, 0),
-                    channels,
+                    Queue.LOAD_BACKWARD, "backward_weights", size, (0, 0), channels
                 )
-                masks = -(-stage.in_positions * count // 8)
+                masks = layout.bits(stage.in_positions, count)
+                results = layout.operands(stage.in_positions, count)
                 needs = {
                     "backward_inputs": gradients + masks,
-                    "backward_results": stage.in_positions * count * operand,
+                    "backward_results": results,
                 }
                 for piece in self._pieces(stage, needs):
                     load = self._load(
@@ -562,8 +600,7 @@ class _Compiler:
                     for name in ("backward_inputs", "backward_weights"):
                         self._buffers[name].used_by(task)
                     store = self._emit(
-                        Queue.STORE_BACKWARD, Operation.TRANSFER, piece, channels,
-                        stage.in_positions * count * operand * piece[1], [task],
+                        Queue.STORE_BACKWARD, Operation.TRANSFER, piece, channels, results * piece[1], [task],
                     )  # fmt: skip
                     self._buffers["backward_results"].used_by(store)
                     made.add(*piece, store)
@@ -575,18 +612,43 @@ class _Compiler:
                     yield self._update_cost(stage) * share
         self._at.input_gradients[self._at.stage] = made
 
+    def _backward_weights(self, stage: Stage, count: int) -> int:
+        """Return the bytes of the weights of so many input channels of a group."""
+        layout = self._layout
+        return layout.whole(
+            stage.taps * layout.padded(stage.out_channels) * layout.padded(count) * layout.operand
+        )
+
+    def _backward_tile(self, stage: Stage) -> int:
+        """Return how many input channels the backward engine takes at a time."""
+        layout, buffers = self._layout, self._buffers
+        tile = min(self._config.backward.channels, stage.in_channels)
+        while True:
+            weights = self._backward_weights(stage, tile)
+            results = layout.operands(stage.in_positions, tile)
+            fits = (
+                weights <= buffers["backward_weights"].size
+                and results <= buffers["backward_results"].size
+            )
+            if fits:
+                return tile
+            if tile <= layout.word:
+                needs = {"backward_weights": weights, "backward_results": results}
+                self._fitting(stage, "one word of input channels", 1, needs)
+            tile = (tile - 1) // layout.word * layout.word
+
     # ---------------------------------------------------------------------------------------------- update, optimiser
 
     def _update(self, stage: Stage, before: list[int], stores: list[int]) -> Iterator[float]:
         """Gradients of the weights; ``before`` are the stores of the micro-batch before, ``stores`` take this one's."""
-        operand, group = self._operand, self._config.update.group
-        columns = stage.taps * stage.in_channels
+        layout, group = self._layout, self._config.update.group
         for channels in self._channel_parts(
-            stage, self._config.update.rows, {"update_results": columns * self._sum},
-            {"update_gradients": stage.out_positions * operand},
+            stage, self._config.update.rows,
+            {"update_results": lambda c: layout.weights(stage, c, SUM_BYTES),
+             "update_gradients": lambda c: layout.operands(stage.out_positions, c)},
         ):  # fmt: skip
-            gradients = stage.out_positions * channels[1] * operand
-            size = columns * channels[1] * self._sum
+            gradients = layout.operands(stage.out_positions, channels[1])
+            size = layout.weights(stage, channels[1], SUM_BYTES)
             results = self._buffers["update_results"].fill()
             if before:
                 results.append(
@@ -630,31 +692,37 @@ class _Compiler:
 
     def _optimise(self, stage: Stage, gradients: list[int]) -> None:
         """Move weights: three words read an element, two and a copy for the engines written."""
-        a_row = stage.taps * stage.in_channels
-        reads, writes = 3 * _MASTER_BYTES, 2 * _MASTER_BYTES + self._operand
-        fits = min(
-            self._buffers["vector_inputs"].size // (reads * a_row),
-            self._buffers["vector_results"].size // (writes * a_row),
-        )
-        # A channel's weights that do not fit at once pass in pieces of the buffer's size.
-        pieces, rows = 1, fits
-        if not fits:
-            rows = 1
-            pieces = max(
-                -(-reads * a_row // self._buffers["vector_inputs"].size),
-                -(-writes * a_row // self._buffers["vector_results"].size),
-            )
-        for first in range(0, stage.out_shape[2], rows):
-            channels = (first, min(rows, stage.out_shape[2] - first))
+        layout = self._layout
+        a_channel = stage.taps * layout.padded(stage.in_channels)
+
+        def sizes(elements: int) -> tuple[int, int]:
+            """Return the bytes read and written for so many weights."""
+            masters = layout.whole(elements * SUM_BYTES)
+            return 3 * masters, 2 * masters + layout.whole(elements * layout.operand)
+
+        def fits(elements: int) -> bool:
+            reads, writes = sizes(elements)
+            inputs, results = self._buffers["vector_inputs"], self._buffers["vector_results"]
+            return reads <= inputs.size and writes <= results.size
+
+        # Words of channels, as many as fit; one whose weights do not fit at once passes in pieces.
+        total = stage.out_shape[2]
+        rows, pieces = total, 1
+        while rows > layout.word and not fits(a_channel * layout.padded(rows)):
+            rows = (rows - 1) // layout.word * layout.word
+        elements = a_channel * layout.padded(rows)
+        while not fits(-(-elements // pieces)):
+            if pieces >= elements:
+                reads, writes = sizes(1)
+                needs = {"vector_inputs": reads, "vector_results": writes}
+                self._fitting(stage, "one weight", 1, needs)
+            pieces += 1
+        for first in range(0, total, rows):
+            channels = (first, min(rows, total - first))
             for piece in range(pieces):
-                elements = -(-a_row * channels[1] // pieces)
+                reads, writes = sizes(-(-a_channel * layout.padded(channels[1]) // pieces))
                 load = self._load(
-                    Queue.LOAD_VECTOR,
-                    "vector_inputs",
-                    elements * reads,
-                    (piece, pieces),
-                    channels,
-                    gradients,
+                    Queue.LOAD_VECTOR, "vector_inputs", reads, (piece, pieces), channels, gradients
                 )
                 vector = self._vector(Operation.OPTIMISE, (piece, pieces), channels, [load])
-                self._store((piece, pieces), channels, elements * writes, vector)
+                self._store((piece, pieces), channels, writes, vector)

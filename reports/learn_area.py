@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil, fsum, isclose
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from ..chip.config import ChipConfig
 from ..chip.learn_config import LookupConfig
-from ..chip.learn_timing import VECTOR_STAGES
+from ..chip.learn_microcode import REGISTERS
+from .area import AreaResult, estimate_area
 from .area_costs import AreaCosts, load_area_costs
 from .costs import Constant, CostError, CostTable, Status, load_costs, worst_status
 from .learn_costs import LearnCosts, PublishedDie, load_learn_costs
@@ -20,12 +21,13 @@ __all__ = [
     "LearnAreaResult",
     "LearnAreaRow",
     "LearnTables",
+    "SynthesisedPart",
     "estimate_learn_area",
     "load_learn_tables",
 ]
 
-VECTOR_MULTIPLIERS = 3  # of a lane: three operations in a row, each a multiplication or an addition
-VECTOR_ADDERS = 3
+VECTOR_PORTS = 3  # of a lane's registers: reads of an instruction, each of a copy
+VECTOR_MACRO_LANES = 16  # whose registers share a macro
 
 Component = Literal[
     "forward", "backward", "update", "vector", "buffers", "dram interface", "control"
@@ -73,8 +75,19 @@ class LearnAreaRow(ReportModel):
     source: str = Field(description="of each figure in it, separated by ' | '")
 
 
+class SynthesisedPart(ReportModel):
+    """A component's logic and memory, as estimated from units and as synthesised from its RTL."""
+
+    component: Component
+    estimate_logic_mm2: float
+    estimate_memory_mm2: float
+    gate_equivalents: float = Field(ge=0, description="of its logic, by synthesis")
+    logic_mm2: float
+    memory_mm2: float
+
+
 class LearnAreaResult(ReportModel):
-    """The area of a learning chip: an estimate from sizes of units, without synthesis and without a layout."""
+    """The area of a learning chip: an estimate from sizes of units, without a layout; synthesis beside it."""
 
     chip: str
     config_hash: str
@@ -84,6 +97,10 @@ class LearnAreaResult(ReportModel):
     area_mm2: float = Field(gt=0, description="of the chip")
     published: tuple[PublishedDie, ...]
     tables: tuple[str, ...]
+    synthesised: AreaResult | None = Field(
+        default=None,
+        description="the chip by its RTL, which has no PHY; null where the RTL does not carry it",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> LearnAreaResult:
@@ -97,6 +114,35 @@ class LearnAreaResult(ReportModel):
             if not isclose(row.each_mm2 * row.count, row.area_mm2, rel_tol=1e-9, abs_tol=1e-15):
                 raise ValueError(f"{row.component}, {row.what}: {row.count} times {row.each_mm2}")
         return self
+
+    @property
+    def beside(self) -> tuple[SynthesisedPart, ...]:
+        """The estimate beside synthesis, by component; empty without synthesis."""
+        if self.synthesised is None:
+            return ()
+        mine = {(name, part): 0.0 for name in COMPONENTS for part in ("logic", "memory")}
+        for row in self.rows:
+            if row.part != "interface":
+                mine[row.component, row.part] += row.area_mm2
+        theirs = dict.fromkeys(mine, 0.0)
+        gates = dict.fromkeys(COMPONENTS, 0.0)
+        for row in self.synthesised.rows:
+            name = _component_of(row.component)
+            theirs[name, row.part] += row.area_mm2
+            if row.part == "logic":
+                gates[name] += row.quantity * row.count
+        return tuple(
+            SynthesisedPart(
+                component=name,
+                estimate_logic_mm2=mine[name, "logic"],
+                estimate_memory_mm2=mine[name, "memory"],
+                gate_equivalents=gates[name],
+                logic_mm2=theirs[name, "logic"],
+                memory_mm2=theirs[name, "memory"],
+            )
+            for name in COMPONENTS
+            if name != "dram interface"
+        )
 
     @property
     def logic_mm2(self) -> float:
@@ -114,8 +160,12 @@ class LearnAreaResult(ReportModel):
         return fsum(row.area_mm2 for row in self.rows if row.part == "interface")
 
 
-def estimate_learn_area(config: ChipConfig, tables: LearnTables | None = None) -> LearnAreaResult:
+def estimate_learn_area(
+    config: ChipConfig, tables: LearnTables | None = None, gates: Mapping[str, Any] | None = None
+) -> LearnAreaResult:
     """Return the area of a chip's learning engines; docs/learn_reports.md says what each row is made of.
+
+    ``gates`` is what `hw.gates.GatesResult` holds, as plain data: then synthesis stands beside the estimate.
 
     Raises
     ------
@@ -144,7 +194,14 @@ def estimate_learn_area(config: ChipConfig, tables: LearnTables | None = None) -
             f"{table.name} {table.table_hash}"
             for table in (tables.learn, tables.area, tables.many_core)
         ),
+        synthesised=None if gates is None else estimate_area(gates, tables.area, tables.many_core),
     )
+
+
+def _component_of(component: str) -> Component:
+    """Return what a component of the RTL is part of here."""
+    names: dict[str, Component] = {name: name for name in COMPONENTS}
+    return names.get(component, "control")
 
 
 class _Account:
@@ -259,18 +316,40 @@ class _Account:
         )  # fmt: skip
 
     def _vector(self) -> Iterator[LearnAreaRow]:
-        vector = self._config.vector
-        yield self._unit("vector", "multipliers", VECTOR_MULTIPLIERS * vector.width, "multiply", 32)
-        yield self._unit("vector", "adders", VECTOR_ADDERS * vector.width, "add", 32)
+        vector, config = self._config.vector, self._config
+        yield self._unit("vector", "multipliers", vector.width, "multiply", 32)
+        yield self._unit("vector", "adders", vector.width, "add", 32)
         yield self._unit(
-            "vector", "serial dividers, each taken as an adder", vector.width, "add", 32
+            "vector",
+            "serial dividers and roots, each pair taken as an adder",
+            vector.width,
+            "add",
+            32,
         )
+        # Operands and results of every stage, and an operand of the adder that waits for the product.
+        words = 2 * config.multiplier_stages + 2 * config.adder_stages + 3
         yield self._gates(
-            "vector", "pipeline of a lane, two words a stage", vector.width, VECTOR_STAGES * 64, "flip_flop_gates",
+            "vector",
+            "pipeline of a lane",
+            vector.width,
+            32 * words,
+            "flip_flop_gates",
             registers=True,
+        )
+        # A macro holds the registers of so many lanes that its rows are not narrow.
+        lanes = min(vector.width, VECTOR_MACRO_LANES)
+        yield self._memory(
+            "vector", f"{REGISTERS} registers of {lanes} lanes, {config.vector_slots} slots, {VECTOR_PORTS} copies",
+            VECTOR_PORTS * vector.width / lanes, lanes * REGISTERS * config.vector_slots * 4, two_ports=True,
         )  # fmt: skip
+        yield self._memory(
+            "vector",
+            f"{vector.sums:,} partial sums of gradients, and of products",
+            1,
+            2 * 4 * vector.sums,
+        )
         yield self._latches(
-            "vector", "partial sums of a lane, two", vector.width, 2 * 32 * vector.partials
+            "vector", "predicates of a lane, two", vector.width, 2 * config.vector_slots
         )
 
     def _buffers(self) -> Iterator[LearnAreaRow]:

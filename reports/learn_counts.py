@@ -177,7 +177,7 @@ def vector_work(
         if kind is not None:
             multiplies, adds = multiplies + 2, adds + 3
         if kind == "frozen":
-            multiplies, adds = multiplies + 2, adds + 2
+            multiplies += 1
         return VectorWork(multiplies, adds + bias)
     if operation == Operation.NORM_GRADIENTS:
         return VectorWork(3, 3)

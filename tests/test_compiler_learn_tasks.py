@@ -493,7 +493,10 @@ def small_chip(**buffers: int) -> Any:
 
 def deep_network(norm: str | None) -> LearnNetwork:
     kind = None if norm is None else Norm("batch" if norm == "batch" else "frozen")
-    shape, conv = (4, 4, 6), {"kernel": (3, 3), "padding": (1, 1), "norm": kind, "neuron": Neuron()}
+    shape, conv = (
+        (4, 4, 12),
+        {"kernel": (3, 3), "padding": (1, 1), "norm": kind, "neuron": Neuron()},
+    )
     return LearnNetwork(
         InputFormat((4, 4, 2), bits=3, constant=False),
         (
@@ -502,7 +505,7 @@ def deep_network(norm: str | None) -> LearnNetwork:
             Stage("third", shape, shape, (0, 1), shortcut=0, **conv),  # pyright: ignore[reportArgumentType]
             Stage("beside", shape, shape, (1,), norm=kind),
             Stage("fourth", shape, shape, (2,), shortcut=3, **conv),  # pyright: ignore[reportArgumentType]
-            Stage("readout", (1, 1, 24), (1, 1, 3), (4,), pool=2),
+            Stage("readout", (1, 1, 48), (1, 1, 3), (4,), pool=2),
         ),
     )
 
@@ -511,9 +514,9 @@ def deep_network(norm: str | None) -> LearnNetwork:
 @pytest.mark.parametrize(
     "buffers",
     [
-        {"vector_results": 300, "vector_inputs": 600}, {"forward_results": 200}, {"forward_weights": 130},
-        {"backward_weights": 128}, {"backward_inputs": 260}, {"update_gradients": 260, "update_inputs": 130},
-        {"update_results": 300},
+        {"vector_results": 600, "vector_inputs": 1400}, {"forward_results": 600}, {"forward_weights": 2400},
+        {"backward_weights": 2400}, {"backward_inputs": 560}, {"update_gradients": 260, "update_inputs": 130},
+        {"update_results": 4700},
     ],
     ids=lambda b: next(iter(b)),
 )  # fmt: skip
@@ -531,14 +534,14 @@ def test_the_readout_waits_for_a_sample_to_be_whole(steps):
     """The loss of a sample is known at its last timestep, however small the pieces of the readout are."""
     network = deep_network(None)
     program = learn_tasks(
-        small_chip(vector_results=64, forward_inputs=64), network, Recipe(timesteps=steps, batch=2)
+        small_chip(vector_results=300, forward_inputs=64), network, Recipe(timesteps=steps, batch=2)
     )
     readouts = [t for t in tasks_of(program) if t.operation == Operation.READOUT]
     assert len(readouts) > 0
     check_all(program)
 
 
-@pytest.mark.parametrize("inputs", [64, 72, 80, 96, 100, 192, 216, 10000])
+@pytest.mark.parametrize("inputs", [64, 96, 100, 128, 140, 192, 256, 300, 10000])
 @pytest.mark.parametrize("group", [3, 4, 8])
 def test_pieces_of_the_update_are_whole_groups(group, inputs):
     """Also where several timesteps of one position make a group, and where a sample is no multiple of it."""
@@ -547,7 +550,7 @@ def test_pieces_of_the_update_are_whole_groups(group, inputs):
     network = LearnNetwork(InputFormat((4, 4, 6), bits=1, constant=False), (first, stage))
     chip = learn_chip(update={"group": group}, buffers={"update_inputs": inputs})
     recipe = Recipe(timesteps=9, batch=3)
-    if inputs < 24 * group:
+    if inputs < 32 * group:
         with pytest.raises(
             LearnError,
             match=f"layer readout: {group} timesteps at a time do not fit update_gradients",
@@ -587,10 +590,10 @@ def test_presets_take_small_networks():
 @pytest.mark.parametrize(
     ("buffers", "sentence"),
     [
-        ({"forward_weights": 100}, "layer second: one channel needs 108 bytes of forward_weights, which holds 100"),
+        ({"forward_weights": 100}, "layer first: one word of channels needs 1,152 bytes of forward_weights, which"),
         ({"forward_inputs": 64}, None),
-        ({"backward_weights": 100}, "the weights of one input channel, 108 bytes, do not fit backward_weights"),
-        ({"update_results": 200}, "layer fourth: one channel needs 216 bytes of update_results, which holds 200"),
+        ({"backward_weights": 100}, "layer readout: one word of input channels needs 128 bytes of backward_weights"),
+        ({"update_results": 200}, "layer readout: one word of channels needs 1,536 bytes of update_results, which"),
         ({"backward_inputs": 100}, "of backward_inputs, which holds 100; choose a chip with larger buffers"),
     ],
 )  # fmt: skip

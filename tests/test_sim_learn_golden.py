@@ -20,7 +20,7 @@ from spikeloom.chip.learn_network import (
     Recipe,
     Stage,
 )
-from spikeloom.chip.learn_timing import DISPATCH_CYCLES
+from spikeloom.chip.learn_timing import DISPATCH_CYCLES, FETCH_CYCLES
 from spikeloom.compiler.learn_tasks import learn_tasks
 from spikeloom.sim.engines.training import StepResult, TrainingMachine
 from tests.support.golden_learn import GoldenStep, GoldenTraining, bits_of, golden_timeline
@@ -68,7 +68,7 @@ def check(case: Case, gain: float = 1.5) -> list[tuple[StepResult, GoldenStep]]:
         assert done == wanted.work
         start, end = golden_timeline(
             program.column("queue").tolist(), program.waits.tolist(), step.timeline.busy.tolist(),
-            case.chip.learn.dram.latency_cycles, DISPATCH_CYCLES,
+            case.chip.learn.dram.latency_cycles, DISPATCH_CYCLES, FETCH_CYCLES,
         )  # fmt: skip
         assert step.timeline.start.tolist() == start
         assert step.timeline.end.tolist() == end
@@ -271,7 +271,7 @@ def test_bits_do_not_depend_on_the_sizes_of_the_chip():
     small = learn_chip(
         forward={"rows": 1, "columns": 2}, update={"rows": 3, "columns": 1},
         backward={"rows": 1, "lanes": 1, "depth": 1, "channels": 1},
-        vector={"width": 1}, dram={"bytes_per_cycle": 1}, buffers={"forward_inputs": 72, "update_inputs": 96},
+        vector={"width": 1}, dram={"bytes_per_cycle": 1}, buffers={"forward_inputs": 160, "update_inputs": 256},
     )  # fmt: skip
     results = []
     for chip in (learn_chip(), small):

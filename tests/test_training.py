@@ -446,7 +446,7 @@ def test_learning_chips_are_shown_and_measured_and_run_nothing(capsys, tmp_path)
     ):
         code, _, err = run(capsys, *command)
         assert code == 2
-        assert "has no many-core, only learning engines" in err
+        assert "the RTL cannot carry h2learn: forward.rows must be 512 as vector.width" in err
     assert not (tmp_path / "v").exists()
 
 

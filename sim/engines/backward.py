@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...chip.learn_config import LearnConfig
 from ...chip.learn_network import Stage
+from ...chip.learn_timing import (
+    backward_drain,
+    backward_flush,
+    backward_prepare,
+    backward_spacing,
+    backward_tiles,
+)
 from ..jit import jit, jit_inline
 from ..simd import (
     BF16,
@@ -198,26 +206,43 @@ def input_gradients_dense(
 
 
 @jit
-def _row_cycles(left, turns, contexts, adder_stages):
-    """Cycles of one row on one weight tile: rounds in which each context with an input left takes its turns.
+def _finish(begin, left, turns, contexts, last, spacing):
+    """Return when a row is through with one block: rounds in which each context with an input left takes its turns.
 
-    ``left`` counts inputs, ``turns`` the cycles of each; a round lasts at least as long as an addition, since every
-    context adds to its sums again in the next.
+    Parameters
+    ----------
+    begin : int
+        When the row begins.
+    left, turns : (contexts,) int64
+        Inputs, and the cycles of each.
+    last : (contexts,) int64
+        When each context took its last input; moved on here. Its next is ``spacing`` cycles later at the earliest,
+        and the contexts after it wait with it.
     """
-    total = 0
+    now = begin
     done = 0
     while True:
-        least = -1
+        fewest = -1
         round_cycles = 0
         for c in range(contexts):
             if turns[c] > 0 and left[c] > done:
                 round_cycles += turns[c]
-                if least < 0 or left[c] < least:
-                    least = left[c]
-        if least < 0:
-            return total
-        total += (least - done) * max(round_cycles, adder_stages)
-        done = least
+                if fewest < 0 or left[c] < fewest:
+                    fewest = left[c]
+        if fewest < 0:
+            return now
+        # From the second round of the same contexts on, each is as long as their turns, or the spacing.
+        for _ in range(min(fewest - done, 2)):
+            for c in range(contexts):
+                if turns[c] > 0 and left[c] > done:
+                    last[c] = max(now, last[c] + spacing)
+                    now = last[c] + turns[c]
+        more = max(fewest - done - 2, 0) * max(round_cycles, spacing)
+        for c in range(contexts):
+            if turns[c] > 0 and left[c] > done:
+                last[c] += more
+        now += more
+        done = fewest
 
 
 def task_places(stage: Stage, frames: int) -> NDArray[np.int32]:
@@ -233,69 +258,109 @@ def task_places(stage: Stage, frames: int) -> NDArray[np.int32]:
     ).astype(np.int32)
 
 
-@jit
 def backward_cycles(
-    counts, masked, places, taps, out_positions, rows, lanes, contexts, depth, out_channels, adder_stages, drain,
-    first_frame,
-):  # fmt: skip
-    """Return (cycles, inputs, inputs taken, products) of a task: one channel tile, some frames.
+    config: LearnConfig,
+    stage: Stage,
+    counts: NDArray[np.int32],
+    masked: NDArray[np.int32],
+    channels: int,
+    first_frame: int = 0,
+) -> tuple[int, int, int, int]:
+    """Return (cycles, inputs, inputs taken, products) of a task's tiles; `backward_fill` comes on top of the cycles.
 
-    counts : (frames * out_positions, blocks) int32, from `count_nonzeros`
-    masked : (the task's frames, in_positions) int32, outputs of the tile that the mask lets through
-    places : the task's positions, from `task_places`
-    drain : cycles that the results of a tile of positions take to leave
+    Parameters
+    ----------
+    config : LearnConfig
+    stage : Stage
+    counts : (frames * out_positions, blocks) int32
+        From `count_nonzeros`.
+    masked : (the task's frames, in_positions) int32
+        Outputs of the tile of channels that the mask lets through.
+    channels : int
+        Of the tile.
+    first_frame : int
+        Of the task, among those of ``counts``.
+    """
+    engine, word = config.backward, config.channel_word
+    places = task_places(stage, len(masked))
+    tiles = backward_tiles(config, len(places))
+    cycles, inputs, taken, products = _cycles(
+        counts, masked, places, stage.backward_taps, stage.out_positions, engine.rows, engine.lanes,
+        engine.contexts, engine.depth, stage.out_channels, -(-stage.out_channels // word) * word, word,
+        backward_spacing(config), backward_flush(config),
+        np.array([*(backward_prepare(config, channels, n) for n in tiles), 0]),
+        np.array([0, *(backward_drain(config, channels, n) for n in tiles)]), first_frame,
+    )  # fmt: skip
+    return int(cycles), int(inputs), int(taken), int(products)
+
+
+@jit
+def _cycles(
+    counts, masked, places, taps, out_positions, rows, lanes, contexts, depth, out_channels, outputs, word, spacing,
+    flush, prepare, drain, first_frame,
+):  # fmt: skip
+    """Follow the blocks of weights through all rows, tile by tile: see `backward_cycles`, and the docs for the rules.
+
+    outputs : output channels with their padding, of whose gradients each row reads ``word`` a cycle
+    spacing, flush : cycles between inputs of a context at least, and from a tile's work to the next
+    prepare, drain : cycles of each tile, behind the work of the tile before, or after
     """
     tap_count = taps.shape[1]
     tile = rows * contexts
     positions = len(places)
-    blocks = counts.shape[1]
+    blocks = -(-outputs // depth)
     left, turns = np.zeros(contexts, np.int64), np.zeros(contexts, np.int64)
-    finish = np.zeros(rows, np.int64)
+    begin, finish = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    last = np.zeros((rows, contexts), np.int64)
     cycles = 0
     inputs = 0
     taken = 0
     products = 0
     for start in range(0, positions, tile):
         here = min(tile, positions - start)
-        used = -(
-            -here // rows
-        )  # contexts of a row: a tile that is not full is spread over all rows
+        used = -(-here // rows)
+        begin[:] = 0  # when each row began with its newest block, and will be through with it
         finish[:] = 0
-        sent = 0  # when the last words have come
-        done = 0  # when all rows are through with them
-        done_before = 0  # with those before: their half of the rows' memories is free
+        last[:] = -spacing
+        now = 0  # of the broadcast
+        done = 0  # when all rows are through with the newest block
+        done_before = 0  # with the one before: its half of the rows' memories is free
         for tap in range(tap_count):
+            now += 1  # to ask whether a position lies under the tap
             if not _any_under(places, taps, tap, start, start + here):
                 continue  # weights that no position needs are not sent
             for block in range(blocks):
-                words = min(depth, out_channels - block * depth)
-                sent = max(sent, done_before) + words
+                words = min(depth, outputs - block * depth)
+                announced = max(now, done_before)
+                now = announced + words
+                fetch = used * -(-words // word) + 2
                 newest = 0
                 for row in range(rows):
                     for c in range(used):
                         left[c] = 0
                         turns[c] = 0
                         p = row * used + c
-                        if p >= here:
+                        if p >= here or block >= counts.shape[1]:
                             continue
                         frame, place = places[start + p]
                         at = taps[place, tap]
                         if at < 0:
                             continue
                         wanted = masked[frame, place]
-                        inputs += words
+                        inputs += min(words, out_channels - block * depth)
                         left[c] = counts[(first_frame + frame) * out_positions + at, block]
                         turns[c] = -(-wanted // lanes)
                         if wanted > 0:
                             taken += left[c]
                             products += left[c] * wanted
-                    own = _row_cycles(left, turns, used, adder_stages)
-                    if own > 0:
-                        finish[row] = max(finish[row], sent) + own
+                    fetched = max(begin[row], announced + 1) + fetch
+                    begin[row] = max(finish[row], fetched, now + 2)
+                    finish[row] = _finish(begin[row], left, turns, used, last[row], spacing)
                     newest = max(newest, finish[row])
                 done_before = done
                 done = newest
-        cycles += max(done, sent, drain)
+        nth = start // tile
+        cycles += max(max(now, done) + flush, drain[nth], prepare[nth + 1])
     return cycles, inputs, taken, products
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...chip.learn_network import INPUT, LearnError, LearnNetwork, Stage
 from ...chip.learn_program import LearnProgram, Operation
-from ...chip.learn_timing import backward_drain, backward_fill
-from .backward import backward_cycles, task_places
+from ...chip.learn_timing import backward_fill
+from .backward import backward_cycles
 from .work import BackwardWork
 
 __all__ = ["SAMPLED_TILES", "estimate_backward", "wanted_density"]
@@ -104,12 +104,9 @@ def _estimate(
     for block, depth in enumerate(depths):
         counts[:, block] = rng.binomial(depth, density, len(counts))
     masked = rng.binomial(channels, wanted, (drawn, stage.in_positions)).astype(np.int32)
-    cycles, *rest = backward_cycles(
-        counts, masked, task_places(stage, drawn), stage.backward_taps, stage.out_positions, engine.rows,
-        engine.lanes, engine.contexts,
-        engine.depth, stage.out_channels, config.adder_stages, backward_drain(config), 0,
-    )  # fmt: skip
+    cycles, *rest = backward_cycles(config, stage, counts, masked, channels)
     tiles = -(-frames * stage.in_positions // tile) / -(-drawn * stage.in_positions // tile)
     inputs, taken, products = (round(int(value) * frames / drawn) for value in rest)
     products = min(products, taken * channels)  # each was rounded by itself
-    return BackwardWork(round(int(cycles) * tiles) + backward_fill(config), inputs, taken, products)
+    fill = backward_fill(config, channels, frames * stage.in_positions)
+    return BackwardWork(round(cycles * tiles) + fill, inputs, taken, products)

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...chip.learn_program import ENGINES, LearnProgram, Operation, Queue
+from ...chip.learn_stalls import NO_STALLS
 from ...chip.learn_timing import (
     DISPATCH_CYCLES,
+    FETCH_CYCLES,
     forward_cycles,
     transfer_cycles,
     update_cycles,
-    vector_cycles,
 )
+from ...chip.learn_vector import vector_cycles
 from ..jit import jit, jit_inline
 
 Ints = NDArray[np.int64]
@@ -47,7 +49,6 @@ def task_cycles(program: LearnProgram, backward: Ints) -> Ints:
     config, network = program.config.learn, program.network
     cycles = np.zeros(len(program.tasks), np.int64)
     known: dict[tuple[int, ...], int] = {}
-    timesteps = program.recipe.timesteps
     nth = 0
     for index, row in enumerate(program.tasks.tolist()):
         _, operation, stage_index, _, _, frames, _, channels, size = row
@@ -65,16 +66,15 @@ def task_cycles(program: LearnProgram, backward: Ints) -> Ints:
             elif operation == Operation.WEIGHT_GRADIENTS:
                 known[key] = update_cycles(config, network, stage, channels, frames)
             else:
-                samples, steps = (
-                    (frames // timesteps, timesteps) if frames >= timesteps else (1, frames)
+                known[key] = vector_cycles(
+                    config,
+                    network,
+                    program.recipe,
+                    Operation(operation),
+                    stage_index,
+                    channels,
+                    frames,
                 )
-                elements = stage.out_positions * channels
-                if operation == Operation.OPTIMISE:  # frames says in how many pieces
-                    samples, steps = 1, 1
-                    elements = -(-stage.taps * stage.in_channels * channels // frames)
-                elif operation == Operation.NORM_FINISH:
-                    samples, steps, elements = 1, 1, channels
-                known[key] = vector_cycles(config, Operation(operation), samples, steps, elements)
         cycles[index] = known[key]
     return cycles
 
@@ -89,8 +89,12 @@ def _is_ready(waits, index, done):
 
 
 @jit
-def _run(queues, waits, busy, latency, dispatch, start, end):
-    """Step from event to event. Engines run a task at a time; transfers hold the channel in turn, then take latency."""
+def _run(queues, waits, busy, latency, dispatch, fetch, stalls, start, end):
+    """Step from event to event. Engines run a task at a time; transfers hold the channel in turn, then take latency.
+
+    A queue's first command is there after ``fetch`` cycles, each other one so many after the one before was taken. The
+    channel carries nothing in the cycles that ``stalls`` marks, of which ``busy`` then counts them too.
+    """
     count = len(queues)
     place = np.zeros(_QUEUES + 1, np.int64)
     for index in range(count):
@@ -102,6 +106,7 @@ def _run(queues, waits, busy, latency, dispatch, start, end):
         order[filled[queues[index]]] = index
         filled[queues[index]] += 1
     head, done = np.zeros(_QUEUES, np.int64), np.zeros(_QUEUES, np.int64)
+    fetched = np.full(_QUEUES, fetch, np.int64)  # when the command at the head is there
     channel_free = 0
     last_served = _QUEUES - 1
     now = 0
@@ -114,25 +119,32 @@ def _run(queues, waits, busy, latency, dispatch, start, end):
         next_time = np.int64(1) << 62
         for queue in range(_ENGINES):
             at = place[queue] + head[queue]
-            if at == place[queue + 1] or done[queue] < head[queue]:
+            if at == place[queue + 1] or done[queue] < head[queue] or fetched[queue] > now:
                 continue
             index = order[at]
             if _is_ready(waits, index, done):
                 start[index] = now + dispatch
                 end[index] = start[index] + busy[index]
                 head[queue] += 1
+                fetched[queue] = now + fetch
         if channel_free <= now:
             for step in range(1, _QUEUES + 1):
                 queue = (last_served + step) % _QUEUES
                 at = place[queue] + head[queue]
-                if queue < _ENGINES or at == place[queue + 1]:
+                if queue < _ENGINES or at == place[queue + 1] or fetched[queue] > now:
                     continue
                 index = order[at]
                 if _is_ready(waits, index, done):
                     start[index] = now + dispatch
-                    channel_free = start[index] + busy[index]
+                    channel_free = start[index]
+                    rows = busy[index]
+                    while rows > 0:
+                        rows -= 1 - np.int64(stalls[(channel_free - 1) % len(stalls)])
+                        channel_free += 1
+                    busy[index] = channel_free - start[index]
                     end[index] = channel_free + latency
                     head[queue] += 1
+                    fetched[queue] = now + fetch
                     last_served = queue
                     break
         if channel_free > now:
@@ -140,12 +152,14 @@ def _run(queues, waits, busy, latency, dispatch, start, end):
         for queue in range(_QUEUES):
             if done[queue] < head[queue]:
                 next_time = min(next_time, end[order[place[queue] + done[queue]]])
+            if fetched[queue] > now:
+                next_time = min(next_time, fetched[queue])
         now = next_time
 
 
 @jit
-def _stalls(queues, waits, start, end, dispatch, result):
-    """Blame each engine's idle cycles before a task on the queue whose token came last."""
+def _stalls(queues, waits, end, result):
+    """Blame the cycles that each engine stood idle until a task's tokens were there on the queue whose came last."""
     count = len(queues)
     ends = np.zeros((_QUEUES, count + 1), np.int64)
     numbers = np.zeros(_QUEUES, np.int64)
@@ -156,20 +170,24 @@ def _stalls(queues, waits, start, end, dispatch, result):
     free = np.zeros(_QUEUES, np.int64)
     for index in range(count):
         queue = queues[index]
-        idle = start[index] - dispatch - free[queue]
-        if queue < _ENGINES and idle > 0:
-            cause, latest = 0, np.int64(-1)
+        if queue < _ENGINES:
+            cause, latest = 0, free[queue]
             for other in range(_QUEUES):
                 needed = waits[index, other]
                 if needed > 0 and ends[other, needed] > latest:
                     latest = ends[other, needed]
                     cause = other
-            result[queue, cause] += idle
+            result[queue, cause] += latest - free[queue]
         free[queue] = end[index]
 
 
-def run_timeline(program: LearnProgram, backward: Ints) -> Timeline:
-    """Work out when every task of a step starts and ends; ``backward`` as in `task_cycles`."""
+def run_timeline(
+    program: LearnProgram, backward: Ints, stalls: NDArray[np.uint8] = NO_STALLS
+) -> Timeline:
+    """Work out when every task of a step starts and ends; ``backward`` as in `task_cycles`.
+
+    ``stalls`` marks the cycles, from cycle 1 on and repeated, in which the memory accepts nothing.
+    """
     busy = task_cycles(program, backward)
     start, end = np.zeros_like(busy), np.zeros_like(busy)
     queues = np.ascontiguousarray(program.column("queue"))
@@ -179,9 +197,11 @@ def run_timeline(program: LearnProgram, backward: Ints) -> Timeline:
         busy,
         program.config.learn.dram.latency_cycles,
         DISPATCH_CYCLES,
+        FETCH_CYCLES,
+        stalls,
         start,
         end,
     )
-    stalls = np.zeros((_QUEUES, _QUEUES), np.int64)
-    _stalls(queues, program.waits, start, end, DISPATCH_CYCLES, stalls)
-    return Timeline(start, end, busy, stalls)
+    blamed = np.zeros((_QUEUES, _QUEUES), np.int64)
+    _stalls(queues, program.waits, end, blamed)
+    return Timeline(start, end, busy, blamed)

@@ -21,7 +21,9 @@ from ...chip.learn_network import (
     Stage,
 )
 from ...chip.learn_program import LearnProgram
+from ...chip.learn_stalls import NO_STALLS
 from . import vector
+from .contents import Contents, memory_contents
 from .engines import Engines
 from .parallel import Threads
 from .rounding import FORM, round_array
@@ -47,6 +49,7 @@ class StepResult:
         the gradient's is that of what the backward and update engines read
     gradients : weight gradients of each stage in the engine's scale removed, if asked for
     spikes : spikes of each stage, (samples, timesteps, rows, columns, channels) uint8, if asked for
+    contents : what the step left in memory (`memory_contents`), if asked for
     """
 
     loss: float
@@ -62,6 +65,7 @@ class StepResult:
     gradients: tuple[Floats, ...] = ()
     vector_gradients: tuple[dict[str, Floats], ...] = ()
     spikes: tuple[Bytes, ...] = ()
+    contents: Contents = field(default_factory=dict)
 
     @property
     def cycles(self) -> int:
@@ -107,6 +111,8 @@ class TrainingMachine:
         As it stands; halved by a step that overflows.
     threads : int, optional
         All processors by default. Neither values nor cycles depend on it.
+    stalls : uint8 array, optional
+        Cycles of a step in which the memory accepts nothing (chip/learn_stalls.py); none by default.
     """
 
     def __init__(
@@ -116,8 +122,10 @@ class TrainingMachine:
         *,
         loss_scale: float | None = None,
         threads: int | None = None,
+        stalls: Bytes = NO_STALLS,
     ) -> None:
         self.program, self.parameters = program, parameters
+        self._stalls = stalls
         self.loss_scale = program.recipe.loss_scale if loss_scale is None else loss_scale
         self._config: LearnConfig = program.config.learn
         self._network: LearnNetwork = program.network
@@ -131,7 +139,7 @@ class TrainingMachine:
     @np.errstate(over="ignore", invalid="ignore")  # a step that overflows says so in its result
     def step(
         self, inputs: Bytes, labels: Ints, *, program: LearnProgram | None = None, learning_rate: float | None = None,
-        keep_gradients: bool = False, keep_spikes: bool = False,
+        keep_gradients: bool = False, keep_spikes: bool = False, keep_contents: bool = False,
     ) -> StepResult:  # fmt: skip
         """Train on one batch.
 
@@ -162,9 +170,10 @@ class TrainingMachine:
         rates, masks, densities = np.zeros((3, len(stages)))
         spikes: list[list[Bytes]] = [[] for _ in stages]
         overflowed: str | None = None
+        runs: list[_Run] = []
         for first, samples in program.parts:
             part = slice(first, first + samples)
-            runs: list[_Run] = []
+            runs = []
             for index in range(len(stages)):
                 runs.append(
                     self._forward(index, runs, inputs[part], operands[index], recipe.timesteps)
@@ -205,7 +214,7 @@ class TrainingMachine:
                     spikes[index].append(frames)
         backward_tasks = [item for part_work in work for item in part_work]
         timeline = run_timeline(
-            program, np.array([item.cycles for item in backward_tasks], np.int64)
+            program, np.array([item.cycles for item in backward_tasks], np.int64), self._stalls
         )
         scaled = [
             Engines.weights_of(stage, sums) for stage, sums in zip(stages, weight_sums, strict=True)
@@ -243,6 +252,7 @@ class TrainingMachine:
             spikes=tuple(np.concatenate(s) if s else _NO_SPIKES for s in spikes)
             if keep_spikes
             else (),
+            contents=memory_contents(network, runs, logits, scaled) if keep_contents else {},
         )
 
     def infer(self, inputs: Bytes) -> Floats:
@@ -421,7 +431,7 @@ class TrainingMachine:
                 values,
                 other,
                 others is not None,
-                self._config.vector.partials,
+                self._config.vector.partials_of(channels),
                 a,
                 b,
                 sums,
@@ -521,7 +531,10 @@ class TrainingMachine:
         _accumulate(sums, "beta", totals)
         _accumulate(sums, "gamma", products * scale)
         factor = vectors["gamma"] * scale * run.inverse
-        part = np.float32(1.0 / len(dx)) if norm.kind == "batch" else np.float32(0.0)
+        if norm.kind == "frozen":
+            run.dx = round_array(np.asarray(dx * factor, np.float32), self._operands, self._threads)
+            return
+        part = np.float32(1.0 / len(dx))
         mean_du, mean_product = totals * part, products * part
         self._threads.run(
             len(dx),

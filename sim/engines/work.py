@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...chip.learn_network import Floats
 from ...chip.learn_program import LearnProgram, Queue
-from ...chip.learn_timing import backward_drain, backward_fill
+from ...chip.learn_timing import backward_fill
 from . import backward
 from .parallel import Threads
 
@@ -79,14 +79,11 @@ def backward_work(
             taken_frames = order[first : first + frames]
             of_tile = marks[index][taken_frames, :, channel : channel + channels]
             cycles, inputs, taken, products = backward.backward_cycles(
-                counts[index, channel // stage.in_channels], of_tile.sum(axis=2, dtype=np.int32),
-                backward.task_places(stage, frames), stage.backward_taps, stage.out_positions, engine.rows,
-                engine.lanes, engine.contexts, engine.depth, stage.out_channels, config.adder_stages,
-                backward_drain(config), first,
+                config, stage, counts[index, channel // stage.in_channels], of_tile.sum(axis=2, dtype=np.int32),
+                channels, first,
             )  # fmt: skip
-            work[at] = BackwardWork(
-                int(cycles) + backward_fill(config), int(inputs), int(taken), int(products)
-            )
+            fill = backward_fill(config, channels, frames * stage.in_positions)
+            work[at] = BackwardWork(cycles + fill, inputs, taken, products)
 
     threads.run(len(rows), work_out)
     return tuple(item for item in work if item is not None)

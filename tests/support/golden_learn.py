@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spikeloom.chip import learn_rules as rules
 from spikeloom.chip.config import ChipConfig
 from spikeloom.chip.formats import FORMATS, FP32
-from spikeloom.chip.learn_config import BackwardConfig
+from spikeloom.chip.learn_config import LearnConfig
 from spikeloom.chip.learn_network import INPUT, LearnNetwork, Parameters, Recipe, Stage
 from spikeloom.chip.learn_program import ENGINES, LearnProgram, Queue
 
@@ -346,7 +346,8 @@ class GoldenTraining:
 
     def _channel_sums(self, values: Any, others: Any) -> tuple[Any, Any]:
         """Sum (frames * positions, channels), and products with others, in the vector unit's order."""
-        partials, channels = self.config.vector.partials, values.shape[1]
+        vector, channels = self.config.vector, values.shape[1]
+        partials = max(1, min(vector.partials, vector.sums // channels))
         sums, products = np.zeros(channels, F), np.zeros(channels, F)
         for c in range(channels):
             part, part_products = [F(0)] * partials, [F(0)] * partials
@@ -500,13 +501,15 @@ class GoldenTraining:
         totals, products = self._channel_sums(du, hats)
         self._gather(i, "beta", totals)
         self._gather(i, "gamma", products * F(norm.scale))
-        part = F(1.0 / len(du)) if norm.kind == "batch" else F(0)
+        part = F(1.0 / len(du))
         result = np.zeros_like(du)
         for p, c in np.ndindex(du.shape):
             factor = vectors["gamma"][c] * F(norm.scale) * layer.inverse[c]
-            value = rules.norm_gradient(
-                du[p, c], hats[p, c], factor, totals[c] * part, products[c] * part
-            )
+            value = factor * du[p, c]  # with frozen statistics the norm is a factor
+            if norm.kind == "batch":
+                value = rules.norm_gradient(
+                    du[p, c], hats[p, c], factor, totals[c] * part, products[c] * part
+                )
             result[p, c] = rounded(value, self.operands)
         layer.dx = result.reshape(layer.dx.shape)
 
@@ -581,17 +584,7 @@ class GoldenTraining:
             part_of = channel // stage.in_channels
             columns = slice(part_of * stage.out_channels, (part_of + 1) * stage.out_channels)
             inputs = [layers[i].dx[place][:, columns] != 0 for place in places]
-            config = self.config
-            work.append(
-                backward_task(
-                    config.backward,
-                    config.adder_stages,
-                    config.multiplier_stages,
-                    stage,
-                    inputs,
-                    masks,
-                )
-            )
+            work.append(backward_task(self.config, stage, inputs, masks))
         return work
 
     def _wanted(self, i: int, layers: list[Layer], place: Place) -> NDArray[np.bool_]:
@@ -610,89 +603,187 @@ class GoldenTraining:
         return result.reshape(stage.in_positions, stage.in_shape[2])
 
 
+@dataclass
+class _Row:
+    """A row of the backward engine: its positions, and what it does at the moment."""
+
+    positions: list[Place]
+    begun: int = 0  # blocks it has begun with
+    # Cycles until the next block's gradients are there; -1 while none are being fetched.
+    fetching: int = -1
+    contexts: dict[int, tuple[deque[int], list[int]]] = field(default_factory=dict)
+    # Of this round, still to come: context, products, and whether it is the context's first turn.
+    turns: deque[tuple[int, int, bool]] = field(default_factory=deque)
+    # When each context's sums can be read again.
+    readable: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> int:
+        return self.begun - bool(self.turns)
+
+
 def backward_task(
-    engine: BackwardConfig, adder_stages: int, multiplier_stages: int, stage: Stage,
-    inputs: list[NDArray[np.bool_]], masks: list[NDArray[np.bool_]],
-) -> tuple[int, int, int, int]:  # fmt: skip
+    config: LearnConfig,
+    stage: Stage,
+    inputs: list[NDArray[np.bool_]],
+    masks: list[NDArray[np.bool_]],
+) -> tuple[int, int, int, int]:
     """Step one task of the backward engine cycle by cycle: (cycles, inputs, inputs taken, products).
 
     inputs : of each frame, (output positions, output channels): gradients that are not 0
     masks : of each frame, (input positions, channels of the tile): outputs that are wanted
     """
-    under: dict[Place, int] = {}
-    for p, line in enumerate(geometry(stage)):
-        for tap, q in enumerate(line):
-            if q is not None:
-                under[q, tap] = p
-    columns = stage.in_shape[1]
+    engine, columns = config.backward, stage.in_shape[1]
     phases: dict[Place, list[int]] = {}
     for q in range(stage.in_positions):
         y, x = q // columns + stage.padding[0], q % columns + stage.padding[1]
         phases.setdefault((y % stage.stride[0], x % stage.stride[1]), []).append(q)
     places = [(f, q) for phase in sorted(phases) for f in range(len(masks)) for q in phases[phase]]
     tile = engine.rows * engine.contexts
-    cycles = seen = taken = products = 0
-    for start in range(0, len(places), tile):
-        here = places[start : start + tile]
-        share = -(-len(here) // engine.rows)
-        rows = [here[i : i + share] for i in range(0, len(here), share)]
-        clocks = [0] * len(rows)  # when each row is through with what it has done so far
-        ends = [0, 0]  # when all rows are through with each block of words, two empty ones first
-        sent = 0
-        for tap in range(stage.taps):
-            if not any((q, tap) in under for _, q in here):
-                continue
-            for block in range(0, stage.out_channels, engine.depth):
-                words = range(block, min(block + engine.depth, stage.out_channels))
-                # A word comes each cycle, as soon as the half of the rows' memories is free that it goes to.
-                sent = max(sent, ends[-2]) + len(words)
-                for row, of_row in enumerate(rows):
-                    contexts: list[tuple[deque[int], list[int]]] = []
-                    for f, q in of_row:
-                        if (q, tap) not in under:
-                            continue
-                        seen += len(words)
-                        wanted = [int(c) for c in np.flatnonzero(masks[f][q])]
-                        if wanted:
-                            nonzero = [k for k in words if inputs[f][under[q, tap], k]]
-                            contexts.append((deque(nonzero), wanted))
-                    if not any(queue for queue, _ in contexts):
+    tiles = [places[start : start + tile] for start in range(0, len(places), tile)]
+    parts = len(range(0, masks[0].shape[1], config.channel_word))
+
+    def preparation(here: list[Place]) -> int:
+        share = -(-len(here) // engine.rows)  # contexts of a row
+        now = len(range(0, len(here), share))  # a row a cycle
+        for _ in range(share):
+            now += parts
+        return now + 4
+
+    def drain(here: list[Place]) -> int:
+        """Unpack word by word in all rows; each row's words leave once they are whole, in whole beats."""
+        word, size = config.channel_word, 4 if config.operands == "fp32" else 2
+        beats = -(-engine.rows * word // max(1, config.dram.bytes_per_cycle // size))
+        now = left = 0
+        for _ in range(-(-len(here) // engine.rows)):
+            for _ in range(parts):
+                now = max(now + word, left)  # the last ones make room for these
+                left = now + beats
+        return left + 2
+
+    total = [0, 0, 0]
+    now = 2 + preparation(tiles[0])
+    for n, here in enumerate(tiles):
+        cycles, counts = _backward_tile(config, stage, here, inputs, masks)
+        total = [a + b for a, b in zip(total, counts, strict=True)]
+        ends = [cycles]
+        ends += [drain(tiles[n - 1])] if n > 0 else []
+        ends += [preparation(tiles[n + 1])] if n + 1 < len(tiles) else []
+        now += max(ends)
+    seen, taken, products = total
+    return now + drain(tiles[-1]), seen, taken, products
+
+
+def _backward_tile(
+    config: LearnConfig, stage: Stage, here: list[Place], inputs: list[NDArray[np.bool_]],
+    masks: list[NDArray[np.bool_]],
+) -> tuple[int, tuple[int, int, int]]:  # fmt: skip
+    """Step one tile, from the first tap's question to the last sum's being written."""
+    engine, word = config.backward, config.channel_word
+    under = {
+        (q, tap): p
+        for p, line in enumerate(geometry(stage))
+        for tap, q in enumerate(line)
+        if q is not None
+    }
+    share = -(-len(here) // engine.rows)
+    rows = [_Row(here[r * share : (r + 1) * share]) for r in range(engine.rows)]
+    outputs = -(-stage.out_channels // word) * word
+    asked = 0  # taps
+    pieces: deque[range] = deque()  # of the tap asked last, not yet announced
+    announced: list[tuple[int, range]] = []
+    words_left = 0
+    sent_at: list[int] = []  # the cycle from which each block can be worked on
+    seen = taken = products = now = 0
+    while True:
+        # What everybody sees at the start of the cycle.
+        ended = min(row.ended for row in rows)
+        known = len(announced)
+        is_over = asked == stage.taps and not pieces and not words_left
+        if is_over and ended == known:
+            break
+        # The broadcast: a word or a question a cycle.
+        if not words_left and pieces and ended >= known - 1:  # a half of the rows' memories is free
+            piece = pieces.popleft()
+            announced.append((asked - 1, piece))
+            words_left = len(piece)
+        if words_left:
+            words_left -= 1
+            if not words_left:
+                sent_at.append(now + 3)
+        elif not pieces and asked < stage.taps:
+            if any((q, asked) in under for _, q in here):
+                pieces.extend(
+                    range(k, min(k + engine.depth, outputs))
+                    for k in range(0, outputs, engine.depth)
+                )
+            asked += 1
+        for row in rows:
+            # Gradients of the block after the one that is worked on, for all contexts in use.
+            if row.fetching < 0 and row.begun < known:
+                tap, piece = announced[row.begun]
+                row.fetching = share * len(range(0, len(piece), word)) + 2
+            # Work.
+            if row.turns:
+                context, count, is_first = row.turns[0]
+                if not is_first or now >= row.readable.get(context, 0):
+                    products += count
+                    row.turns.popleft()
+                    if is_first:
+                        row.readable[context] = now + config.adder_stages + 2
+                    if not row.turns:
+                        taken += _next_round(row, engine.lanes)
+            # The next block: beginning in the next cycle.
+            if row.fetching > 0:
+                row.fetching -= 1
+            is_sent = len(sent_at) > row.begun and sent_at[row.begun] <= now + 1
+            if row.fetching == 0 and is_sent and not row.turns:
+                tap, piece = announced[row.begun]
+                row.contexts = {}
+                for context, (f, q) in enumerate(row.positions):
+                    if (q, tap) not in under:
                         continue
-                    now = max(clocks[row], sent)
-                    while any(queue for queue, _ in contexts):
-                        round_start = now
-                        for queue, wanted in contexts:
-                            if not queue:
-                                continue
-                            queue.popleft()
-                            taken += 1
-                            for first in range(0, len(wanted), engine.lanes):
-                                products += len(wanted[first : first + engine.lanes])
-                                now += 1
-                        while (
-                            now < round_start + adder_stages
-                        ):  # sums are not ready for the next round
-                            now += 1
-                    clocks[row] = now
-                ends.append(max(clocks))
-        tile_cycles = max(*clocks, sent)
-        leaving = sum(
-            1 for _ in range(engine.contexts) for _ in range(0, engine.channels, engine.lanes)
-        )
-        cycles += max(tile_cycles, leaving)
-    return cycles + multiplier_stages + adder_stages + 2, seen, taken, products
+                    real = [k for k in piece if k < stage.out_channels]
+                    seen += len(real)
+                    wanted = [int(c) for c in np.flatnonzero(masks[f][q])]
+                    if wanted:
+                        nonzero = [k for k in real if inputs[f][under[q, tap], k]]
+                        row.contexts[context] = (deque(nonzero), wanted)
+                row.begun += 1
+                row.fetching = -1
+                taken += _next_round(row, engine.lanes)
+        now += 1
+    return now + config.multiplier_stages + config.adder_stages + 2, (seen, taken, products)
+
+
+def _next_round(row: _Row, lanes: int) -> int:
+    """Let each context take its next input, in turns of so many products; return how many did."""
+    taken = 0
+    for context, (queue, wanted) in row.contexts.items():
+        if queue:
+            queue.popleft()
+            taken += 1
+            for n in range(0, len(wanted), lanes):
+                row.turns.append((context, len(wanted[n : n + lanes]), n == 0))
+    return taken
 
 
 # --------------------------------------------------------------------------------------- timeline
 
 
 def golden_timeline(
-    queues: list[int], waits: list[list[int]], busy: list[int], latency: int, dispatch: int
+    queues: list[int],
+    waits: list[list[int]],
+    busy: list[int],
+    latency: int,
+    dispatch: int,
+    fetch: int,
 ) -> tuple[list[int], list[int]]:
     """Return when each task starts and ends, from event to event.
 
     An engine takes its next task as soon as the one before has ended and its tokens are there; of the transfers whose
-    tokens are there, the channel takes one of the next queue in turn. Each start costs ``dispatch`` cycles more.
+    tokens are there, the channel takes one of the next queue in turn. Each start costs ``dispatch`` cycles more. A
+    queue's command is there ``fetch`` cycles after the one before was taken, its first after as many.
     """
     todo = [deque(i for i, q in enumerate(queues) if q == queue) for queue in Queue]
     ended = dict.fromkeys(Queue, 0)
@@ -700,7 +791,8 @@ def golden_timeline(
     working: set[int] = set()  # engines
     channel_works = False
     turn = deque(queue for queue in Queue if queue not in ENGINES)
-    events: list[tuple[int, int, str, int]] = [(0, -1, "look", 0)]
+    fetched = dict.fromkeys(Queue, False)
+    events: list[tuple[int, int, str, int]] = [(fetch, -1, "fetch", int(queue)) for queue in Queue]
     number = 0
     while events:
         now = events[0][0]
@@ -711,9 +803,11 @@ def golden_timeline(
                 working.discard(queues[task])
             elif kind == "free":
                 channel_works = False
+            elif kind == "fetch":
+                fetched[Queue(task)] = True
 
         def may_start(queue: Queue) -> bool:
-            if not todo[queue]:
+            if not todo[queue] or not fetched[queue]:
                 return False
             needs = waits[todo[queue][0]]
             return all(ended[other] >= needs[other] for other in Queue)
@@ -724,8 +818,10 @@ def golden_timeline(
                 working.add(engine)
                 start[task] = now + dispatch
                 end[task] = start[task] + busy[task]
-                number += 1
-                heappush(events, (end[task], number, "end", task))
+                number += 2
+                heappush(events, (end[task], number - 1, "end", task))
+                fetched[engine] = False
+                heappush(events, (now + fetch, number, "fetch", int(engine)))
         if not channel_works:
             for queue in list(turn):
                 if may_start(queue):
@@ -737,9 +833,11 @@ def golden_timeline(
                     channel_works = True
                     start[task] = now + dispatch
                     end[task] = start[task] + busy[task] + latency
-                    number += 2
-                    heappush(events, (start[task] + busy[task], number - 1, "free", task))
-                    heappush(events, (end[task], number, "end", task))
+                    number += 3
+                    heappush(events, (start[task] + busy[task], number - 2, "free", task))
+                    heappush(events, (end[task], number - 1, "end", task))
+                    fetched[queue] = False
+                    heappush(events, (now + fetch, number, "fetch", int(queue)))
                     break
     assert not any(todo), "tasks are left that wait for ever"
     return start, end

@@ -98,7 +98,11 @@ def chips(
             "channels": draw(st.integers(1, 6)),
             "depth": draw(st.integers(1, 5)),
         },
-        vector={"width": draw(some(1, 3, 8, 64)), "partials": draw(some(1, 2, 3, 8))},
+        vector={
+            "width": draw(some(1, 3, 8, 64)),
+            "partials": draw(some(1, 2, 3, 8)),
+            "sums": draw(some(4096, 5)),
+        },
         buffers=dict.fromkeys(BUFFERS, draw(some(200, 400, 2048))) if small else {},
         dram={
             "bytes_per_cycle": draw(some(1, 3, 16, 64)),
