@@ -16,7 +16,7 @@ from ..chip.config import ChipConfig
 from .memory import EmitPlatform, FlatPort, flat_ports, mark_used
 from .verilog_text import Netlist, tidy
 
-__all__ = ["CHIP_MODULE", "chip_ports", "emit", "emit_chip"]
+__all__ = ["CHIP_MODULE", "chip_ports", "chip_top", "emit", "emit_chip"]
 
 CHIP_MODULE = "spikeloom_chip"
 FIXED = ("spikeloom_ram", "spikeloom_monitor")  # modules whose text is in hw/rtl
@@ -27,17 +27,34 @@ def emit_chip(config: ChipConfig, *, trace: bool = False) -> dict[str, str]:
 
     With ``trace`` every tile has monitors, which print events in simulation: for verification, not for synthesis.
     """
-    from .cores.chip import Chip
-
     title = f"{config.name}, configuration {config.config_hash}"
-    return emit(Chip(config), CHIP_MODULE, title, trace=trace)
+    return emit(chip_top(config), CHIP_MODULE, title, trace=trace)
+
+
+def chip_top(config: ChipConfig) -> wiring.Component:
+    """Return the top of a chip: of its many-core, of its learning engines, or of both.
+
+    Raises
+    ------
+    ConfigError
+        If the RTL cannot carry the configuration.
+    """
+    if config.learn_half is None:
+        from .cores.chip import Chip
+
+        return Chip(config)
+    if config.many_core_half is None:
+        from .engines.chip import LearnChip
+
+        return LearnChip(config)
+    from .fusion import FusionChip
+
+    return FusionChip(config)
 
 
 def chip_ports(config: ChipConfig) -> list[FlatPort]:
     """Return the ports of the chip's top, clock and reset first."""
-    from .cores.chip import Chip
-
-    chip = Chip(config)
+    chip = chip_top(config)
     clocked = _Clocked(chip)
     mark_used(chip)
     mark_used(clocked)

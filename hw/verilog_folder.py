@@ -32,6 +32,12 @@ MEANINGS = {
     "m_axis_tvalid": "to the host: the beat is valid",
     "m_axis_tready": "from the host: the beat is taken in this cycle if it is valid",
     "m_axis_tlast": "to the host: the beat ends its frame",
+    "memory_request__payload": "to the memory, lowest first: write (1 bit), row (24 bits), the row's data",
+    "memory_request__valid": "to the memory: the request is valid",
+    "memory_request__ready": "from the memory: the request is taken in this cycle if it is valid",
+    "memory_response_valid": "from the memory: an answer, in the order of the requests; writes are answered too",
+    "memory_response": "from the memory, lowest first: the row's data, error (1 bit)",
+    "is_running": "a training step runs",
 }
 
 
@@ -140,13 +146,20 @@ def _images(config: ChipConfig, program: ManyCoreProgram, timesteps: int) -> dic
 
 
 def _readme(config: ChipConfig, texts: dict[str, str], *, has_images: bool) -> str:
-    network = config.many_core.network
     ports = "\n".join(_port_row(port) for port in chip_ports(config))
+    halves, links = [], []
+    if config.many_core_half is not None:
+        network = config.many_core.network
+        halves.append(f"{network.columns} x {network.rows} cores, each an instance of one module")
+        links.append("docs/host_protocol.md")
+    if config.learn_half is not None:
+        halves.append("engines for training")
+        links.append("docs/learn_rtl.md")
     text = f"""# Verilog of {config.name}
 
-{network.columns} x {network.rows} cores, configuration `{config.config_hash}`, written by spikeloom.
-Verilog-2005; the top is `{CHIP_MODULE}` in `{CHIP_MODULE}.v`. Every core is an instance of one module, and all
-memories but small FIFOs are instances of `{RAM_MODULE}`.
+{" and ".join(halves)}; configuration `{config.config_hash}`, written by spikeloom.
+Verilog-2005; the top is `{CHIP_MODULE}` in `{CHIP_MODULE}.v`. All memories but small FIFOs are instances of
+`{RAM_MODULE}`.
 
 ## Ports of {CHIP_MODULE}
 
@@ -155,7 +168,7 @@ memories but small FIFOs are instances of `{RAM_MODULE}`.
 {ports}
 
 Both streams are AXI4-Stream. `s_axis_tvalid` may not wait for `s_axis_tready`; a beat that is offered stays until it is
-taken. docs/host_protocol.md of spikeloom says what the frames mean; spikeloom's host driver speaks it.
+taken. {" and ".join(links)} of spikeloom say what the frames mean; spikeloom's drivers speak it.
 
 ## Memories
 

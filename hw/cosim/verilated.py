@@ -34,7 +34,7 @@ class VerilatedTransport:
     stalls_seed
         If given, the host's side offers no beat and accepts none in a quarter of the cycles each, drawn from the seed.
     most_cycles
-        Cycles after which a missing answer is an error.
+        Cycles after which a missing answer is an error; can be set later.
     random_memories
         If given, the seed of what the memories hold at power-up; else they hold 0.
     trace_file
@@ -59,7 +59,7 @@ class VerilatedTransport:
         waves_file: Path | None = None,
     ) -> None:
         self._beat_bytes = build.beat_bytes
-        self._most_cycles = most_cycles
+        self.most_cycles = most_cycles
         self._answers: deque[list[int]] = deque()
         self._partial: list[int] = []
         command = [str(build.program)]
@@ -94,7 +94,7 @@ class VerilatedTransport:
     def receive(self) -> list[int]:
         """Return the next frame that comes out of the chip; run it until there is one."""
         while not self._answers:
-            self._write(b"R" + struct.pack("<IQ", 1, self._most_cycles))
+            self._write(b"R" + struct.pack("<IQ", 1, self.most_cycles))
             self._collect()
         return self._answers.popleft()
 
@@ -105,7 +105,7 @@ class VerilatedTransport:
 
     def drain(self) -> None:
         """Run until the chip has accepted all beats sent."""
-        self._write(b"R" + struct.pack("<IQ", 0, self._most_cycles))
+        self._write(b"R" + struct.pack("<IQ", 0, self.most_cycles))
         self._collect()
 
     @property

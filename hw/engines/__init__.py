@@ -1,0 +1,1 @@
+"""The learning engines: the hardware of `sim/engines/`."""
