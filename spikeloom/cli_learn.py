@@ -112,6 +112,10 @@ def train_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Price one step instead; needs no data.")
     ] = False,
+    program: Annotated[
+        Path | None,
+        typer.Option(metavar="STEP.learn", help="Write one step for `verify` instead of training."),
+    ] = None,
     gradient_density: GradientDensity = None,
     mask_density: MaskDensity = 0.34,
     trace: Annotated[
@@ -132,7 +136,7 @@ def train_command(
     `spikeloom train net.nir --convention nir --data digits.npz --checkpoint run.ckpt`, and after a stop the same with
     `--resume`; `spikeloom train resnet34_like --dry-run`.
     """
-    for path in (out, checkpoint, trace):
+    for path in (out, checkpoint, trace, program):
         writable(path)
     if trace is not None and not dry_run:
         fail("--trace goes with --dry-run")
@@ -148,8 +152,21 @@ def train_command(
     if dry_run:
         _dry_run(network, reading, gradient_density, mask_density, trace, json=json)
         return
-    from .learning import train
+    from .learning import compile_step, train
     from .showing import Table, to_json
+
+    if program is not None:
+        with errors.status("compile a step"):
+            step = compile_step(
+                network, data, samples=samples, keep_weights=keep_weights, out=program, **reading
+            )
+        told = {"program": str(program), "tasks": len(step.tasks), "batch": step.batch}
+        print_text(
+            to_json(told)
+            if json
+            else f"wrote {program}: {len(step.tasks)} tasks; see `spikeloom verify`"
+        )
+        return
 
     with _training_bar() as (progress, after_epoch):
         training = train(

@@ -85,23 +85,35 @@ def compare_samples(
     """
     with VerilatedTransport(build, stalls_seed) as transport:
         driver = HostDriver(case.program.config, transport)
-        driver.load(case.program, case.timesteps)
-        for sample, payload in enumerate(case.payloads):
-            found: list[NDArray[np.int64]] = []
+        return compare_driven(case, simulated, driver, sample_done, every_timestep=every_timestep)
 
-            def read(_: int, found: list[NDArray[np.int64]] = found) -> None:
-                found.append(driver.read_signatures())
 
-            record = driver.run_sample(
-                payload, held=case.held, after_timestep=read if every_timestep else None
-            )
-            if not every_timestep:
-                read(-1)
-            difference = _first_timestep(case, simulated, sample, record, np.array(found))
-            if difference is not None:
-                return difference
-            sample_done(sample)
-        return _first_counter(case, simulated, driver)
+def compare_driven(
+    case: Case,
+    simulated: ManyCoreRun,
+    driver: HostDriver,
+    sample_done: Callable[[int], None] = lambda _: None,
+    *,
+    every_timestep: bool = True,
+) -> Difference | None:
+    """Do as `compare_samples` on a chip that is there already."""
+    driver.load(case.program, case.timesteps)
+    for sample, payload in enumerate(case.payloads):
+        found: list[NDArray[np.int64]] = []
+
+        def read(_: int, found: list[NDArray[np.int64]] = found) -> None:
+            found.append(driver.read_signatures())
+
+        record = driver.run_sample(
+            payload, held=case.held, after_timestep=read if every_timestep else None
+        )
+        if not every_timestep:
+            read(-1)
+        difference = _first_timestep(case, simulated, sample, record, np.array(found))
+        if difference is not None:
+            return difference
+        sample_done(sample)
+    return _first_counter(case, simulated, driver)
 
 
 def _first_timestep(

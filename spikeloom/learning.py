@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .ablations import Ablations, GpuRow, PricedStep, ablations, against_gpu, price_step
 from .chip.config import ChipConfig
 from .chip.learn_network import LearnNetwork, Norm, Parameters, Recipe, initial_parameters
+from .chip.learn_program import LearnProgram
+from .chip.learn_program_file import save_learn_program
 from .compiler.conventions import resolve
 from .compiler.learn_nir import import_learn_network, save_learn_network
 from .compiler.learn_tasks import learn_tasks
@@ -328,6 +330,33 @@ def train(
     return training
 
 
+def compile_step(
+    network: str | Path,
+    data: str | Path | dict[str, NDArray[Any]] | None = None,
+    *,
+    out: str | Path,
+    **options: Any,
+) -> LearnProgram:
+    """Compile one training step and write it, with the weights to start from: for `verify`, or for a host of the RTL.
+
+    Parameters
+    ----------
+    network, data, options
+        As for `load_task`; data tell the range of the input's numbers.
+    out
+        A .learn file.
+
+    Raises
+    ------
+    InputError, NetworkError, LearnError, ConfigError
+        Sentences: what is wrong, where, what to do.
+    """
+    task = load_task(network, data, **options)
+    program = learn_tasks(task.chip, task.network, task.recipe)
+    save_learn_program(program, task.parameters, out)
+    return program
+
+
 def save(training: Training, path: str | Path) -> None:
     """Write the trained network as a NIR file."""
     recipe = training.recipe
@@ -335,4 +364,4 @@ def save(training: Training, path: str | Path) -> None:
     save_learn_network(training.network, training.parameters, path, leak)
 
 
-__all__ = ["NORMS", "Task", "compare", "dry_run", "load_task", "save", "train"]
+__all__ = ["NORMS", "Task", "compare", "compile_step", "dry_run", "load_task", "save", "train"]

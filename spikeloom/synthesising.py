@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from .chip.config import ChipConfig
+from .chip.config import ChipConfig, ConfigError
+from .chip.learn_carried import check_carried
 from .compiling import resolve_chip
 from .errors import InputError
 from .hw.fpga import PARTS, place_and_route
@@ -14,7 +15,7 @@ from .hw.fpga_result import FpgaResult
 from .hw.gates import count_gates
 from .reports.area import AreaResult, estimate_area
 from .reports.area_costs import load_area_costs
-from .reports.costs import load_costs
+from .reports.costs import Status, load_costs, worst_status
 from .reports.learn_area import LearnAreaResult, estimate_learn_area
 from .reports.result import write_whole
 from .reports.synthesis_page import area_page, fpga_page
@@ -70,8 +71,9 @@ def area(
 ) -> AreaResult | LearnAreaResult:
     """Estimate a chip's area: gate equivalents of its components and its memories, times a table of costs.
 
-    The first time a many-core is asked for it is synthesised, which takes minutes; ``cache`` is where that is kept, by
-    default the user's cache folder. Learning engines are counted unit by unit instead.
+    The first time a chip is asked for it is synthesised, which takes minutes; ``cache`` is where that is kept, by
+    default the user's cache folder. Learning engines are counted unit by unit, and synthesised beside that if the RTL
+    carries them. Of a chip with both halves everything is synthesised, and nothing counted.
 
     Raises
     ------
@@ -80,10 +82,22 @@ def area(
     """
     config = resolve_chip(chip)
     if config.many_core_half is None:
-        return estimate_learn_area(config)
+        if not _is_carried(config):
+            return estimate_learn_area(config)
+        gates = count_gates(config, cache=cache, progress=progress)
+        return estimate_learn_area(config, gates=gates.model_dump())
     costs, memories = load_area_costs(config.node_nm), load_costs(config.node_nm)
     gates = count_gates(config, cache=cache, progress=progress)
     return estimate_area(gates.model_dump(), costs, memories)
+
+
+def _is_carried(config: ChipConfig) -> bool:
+    """Return whether the RTL carries the learning engines of a chip."""
+    try:
+        check_carried(config)
+    except ConfigError:
+        return False
+    return True
 
 
 def save_fpga(
@@ -199,13 +213,46 @@ def _learn_area_rows(result: LearnAreaResult) -> dict[str, Rows]:
     ]
     sums = [(name, f"{area:.3f}") for name, area in result.by_component.items()]
     published = [(f"published: {die.name}", f"{die.area_mm2:.1f}") for die in result.published]
-    return {
+    tables: dict[str, Rows] = {
         f"area at {result.node_nm} nm": (
             ("component", "part", "what", "of them", "um2 of one", "mm2", "status"),
             *rows,
         ),
         "sums": (("of", "mm2"), *sums, ("the chip", f"{result.area_mm2:.3f}"), *published),
     }
+    if result.synthesised is None:
+        return tables
+    beside = [
+        (
+            part.component,
+            f"{part.estimate_logic_mm2:.4f}",
+            f"{part.logic_mm2:.4f}",
+            f"{part.gate_equivalents:,.0f}",
+            f"{part.estimate_memory_mm2:.4f}",
+            f"{part.memory_mm2:.4f}",
+        )
+        for part in result.beside
+    ]
+    statuses: list[Status] = [row.status for row in result.synthesised.rows]
+    status = worst_status(*statuses)
+    tables[f"the estimate beside synthesis of the RTL ({status}), mm2"] = (
+        ("component", "logic, estimate", "synthesised", "gate equivalents", "memory, estimate", "synthesised"),
+        *beside,
+    )  # fmt: skip
+    tables["synthesised"] = (
+        ("component", "part", "of one", "mm2", "status"),
+        *(
+            (
+                row.component,
+                "logic" if row.part == "logic" else row.what,
+                f"{row.quantity:,.0f} {row.unit}",
+                f"{row.area_mm2:.4f}",
+                row.status,
+            )
+            for row in result.synthesised.rows
+        ),
+    )
+    return tables
 
 
 def _save(
