@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..chip.host_link import HostError, Output
 
-__all__ = ["HostLinkError", "SampleRecord", "Transport"]
+__all__ = ["HostLinkError", "SampleRecord", "Transport", "WatchedTransport"]
 
 NO_ERRORS = HostError(0)
 
@@ -27,6 +27,12 @@ class Transport(Protocol):
     def receive(self) -> list[int]:
         """Return the next frame from the chip; wait for it."""
         ...
+
+
+class WatchedTransport(Transport, Protocol):
+    """A transport to a simulated chip, which gives up after so many cycles without an answer."""
+
+    most_cycles: int
 
 
 class HostLinkError(RuntimeError):

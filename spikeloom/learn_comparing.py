@@ -19,9 +19,10 @@ from .compiler.learn_commands import learn_commands
 from .hw.cosim.dram import stalls_row
 from .hw.cosim.errors import CosimError
 from .hw.cosim.learn_bench import BENCH_ROWS
-from .hw.cosim.verilated import MOST_CYCLES, VerilatedTransport
+from .hw.cosim.verilated import MOST_CYCLES
 from .hw.fusion_link import FusionLink
 from .hw.learn_driver import LearnDriver, LearnStatus, StepRecord
+from .hw.transport import WatchedTransport
 from .learn_image import Arrays, MemoryImage
 from .sim.engines.training import StepResult, TrainingMachine
 
@@ -62,8 +63,8 @@ class StepComparison:
         That the RTL carries, in `BENCH_ROWS` of memory.
     parameters : Parameters
         Weights to start from; moved in place, by the simulator.
-    transport : VerilatedTransport
-        To the RTL, of `LearnBench`.
+    transport : WatchedTransport
+        To the RTL of `LearnBench`.
     stalls : Stalls, optional
         Of the memory; none by default.
     most_cycles : int
@@ -82,7 +83,7 @@ class StepComparison:
         self,
         program: LearnProgram,
         parameters: Parameters,
-        transport: VerilatedTransport,
+        transport: WatchedTransport,
         stalls: Stalls | None = None,
         most_cycles: int = MOST_CYCLES,
     ) -> None:

@@ -26,7 +26,8 @@ from .learn_comparing import Batches, LearnDifference, Stalls, StepComparison
 from .training import prepare_data
 
 __all__ = [
-    "BENCH_MODULE", "LearnVerification", "build_learn_bench", "is_learn_program", "verify_steps", "verify_training",
+    "BENCH_MODULE", "LearnVerification", "build_learn_bench", "emit_learn_bench", "is_learn_program", "verify_steps",
+    "verify_training",
 ]  # fmt: skip
 
 BENCH_MODULE = "spikeloom_learn_bench"
@@ -71,11 +72,15 @@ class LearnVerification(BaseModel):
         )  # fmt: skip
 
 
-def build_learn_bench(config: ChipConfig, progress: Progress | None = None) -> Build:
-    """Return a simulator of the chip's Verilog with `BENCH_ROWS` of memory beside it, built unless it is cached."""
+def emit_learn_bench(config: ChipConfig) -> dict[str, str]:
+    """Return the Verilog of a chip with `BENCH_ROWS` of memory beside it, of the top `BENCH_MODULE`."""
     title = f"{config.name}, configuration {config.config_hash}"
-    verilog = emit(LearnBench(config), BENCH_MODULE, title)
-    return build_model(verilog, BENCH_MODULE, progress=progress)
+    return emit(LearnBench(config), BENCH_MODULE, title)
+
+
+def build_learn_bench(config: ChipConfig, progress: Progress | None = None) -> Build:
+    """Return a simulator of `emit_learn_bench`, built unless it is cached."""
+    return build_model(emit_learn_bench(config), BENCH_MODULE, progress=progress)
 
 
 def is_learn_program(path: str | Path) -> bool:

@@ -31,7 +31,7 @@ class AxiTransport:
     """
 
     def __init__(self, dut: Any, seed: int, pause_rate: float, most_cycles: int) -> None:
-        self._most_cycles = most_cycles
+        self.most_cycles = most_cycles
         self._source = AxiStreamSource(
             AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst, byte_lanes=1
         )
@@ -64,9 +64,9 @@ class AxiTransport:
 
     async def _receive(self) -> list[int]:
         try:
-            frame = await with_timeout(self._sink.recv(), self._most_cycles * PERIOD_NS, "ns")
+            frame = await with_timeout(self._sink.recv(), self.most_cycles * PERIOD_NS, "ns")
         except SimTimeoutError:
-            raise CosimError(f"the chip gave no answer within {self._most_cycles} cycles") from None
+            raise CosimError(f"the chip gave no answer within {self.most_cycles} cycles") from None
         return [int(beat) for beat in frame.tdata]
 
 
