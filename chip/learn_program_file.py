@@ -26,7 +26,7 @@ from .learn_program import LearnProgram, check_learn_program
 __all__ = ["load_learn_program", "save_learn_program"]
 
 _KIND = ArchiveKind(
-    "spikeloom-learn-program", 1, "a training step", "spikeloom compile --chip h2learn", LearnError
+    "spikeloom-learn-program", 1, "a training step", "spikeloom train --program", LearnError
 )
 _TASK_ARRAYS = ("tasks", "waits", "places")
 

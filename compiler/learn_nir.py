@@ -535,7 +535,10 @@ class _Writer:
                 .transpose(0, 3, 1, 2)
                 .reshape(stage.out_shape[2], -1)
             )
-            self._node(stage.name, "Affine", weight=dense, bias=bias)
+            if stage.bias or stage.norm is not None:
+                self._node(stage.name, "Affine", weight=dense, bias=bias)
+            else:
+                self._node(stage.name, "Linear", weight=dense)
         else:
             kernel = weight.transpose(0, 3, 2, 1).reshape(
                 stage.out_shape[2], stage.in_channels, *stage.kernel

@@ -99,6 +99,9 @@ def train_command(
         bool,
         typer.Option("--keep-weights", help="Start from the file's weights, not from new ones."),
     ] = False,
+    biases: Annotated[
+        bool, typer.Option("--biases/--no-biases", help="The RTL carries layers without.")
+    ] = True,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="trained.nir", help="Write the network.")
     ] = None,
@@ -158,7 +161,13 @@ def train_command(
     if program is not None:
         with errors.status("compile a step"):
             step = compile_step(
-                network, data, samples=samples, keep_weights=keep_weights, out=program, **reading
+                network,
+                data,
+                samples=samples,
+                keep_weights=keep_weights,
+                biases=biases,
+                out=program,
+                **reading,
             )
         told = {"program": str(program), "tasks": len(step.tasks), "batch": step.batch}
         print_text(
@@ -172,7 +181,7 @@ def train_command(
         training = train(
             network, data, test=test, epochs=epochs, schedule=schedule, out=out, checkpoint=checkpoint, resume=resume,
             threads=threads, progress=progress, after_epoch=after_epoch, samples=samples, keep_weights=keep_weights,
-            **reading,
+            biases=biases, **reading,
         )  # fmt: skip
     if json:
         print_text(to_json(training.to_dict()))

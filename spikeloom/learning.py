@@ -52,6 +52,7 @@ def load_task(
     accumulators: str | None = None,
     samples: int | None = None,
     keep_weights: bool = False,
+    biases: bool = True,
     convention: str = "auto",
     dt: float | None = None,
     reset: str | None = None,
@@ -76,6 +77,8 @@ def load_task(
         ``fp32``, ``fp16`` or ``bf16`` instead of the chip's.
     samples
         Use the first so many of the training data.
+    biases
+        Whether layers keep their biases; the RTL carries none.
     convention, dt, reset, reset_timing, compare
         How a file's neurons are to be read.
     recipe
@@ -116,6 +119,11 @@ def load_task(
     parameters = (
         found.parameters if keep_weights and found.parameters else initial_parameters(final, seed)
     )
+    if not biases:
+        stages = tuple(replace(stage, bias=False) for stage in final.stages)
+        final = LearnNetwork(final.input, stages, final.name)
+        vectors = [{k: v for k, v in of.items() if k != "bias"} for of in parameters.vectors]
+        parameters = Parameters(parameters.weights, vectors)
     return Task(final, parameters, found.recipe, config, prepared, tested, found.notes)
 
 
