@@ -170,10 +170,12 @@ def test_sums_agree_in_values_and_cycles(size, data):
                 ctx.set(dendrite.clear, 1)
                 await ctx.tick()
                 ctx.set(dendrite.clear, 0)
-            ctx.set(dendrite.swap, 1)
+            ctx.set(dendrite.start, 1)
             await ctx.tick()
-            ctx.set(dendrite.swap, 0)
+            ctx.set(dendrite.start, 0)
+            await ctx.tick()
             ctx.set(dendrite.slot, k % slots)
+            await ctx.tick()
             length = max(len(walk) + 1, lanes)
             groups = -(-used // lanes)
             fetch_at = {}
@@ -195,7 +197,7 @@ def test_sums_agree_in_values_and_cycles(size, data):
                     ctx.set(dut.axon, walk[place][0])
                     ctx.set(dut.value, walk[place][1] & 0xFFFFFFFF)
                 ctx.set(dendrite.fetch_neuron, fetch_at.get(cycle, 0))
-                ctx.set(dendrite.take, cycle in takes)
+                ctx.set(dendrite.take, cycle + 1 in takes)
                 if cycle - 5 in fetch_at:
                     totals.append(ctx.get(dut.total))
                 multiplied += ctx.get(dendrite.multiplies)

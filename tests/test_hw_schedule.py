@@ -98,6 +98,8 @@ def test_every_cycle_of_a_timestep_follows_from_the_active_axons(size, data):
         head = active + 1 + chip.core.pipeline_stages
         assert log["step"] == [g * length + i for g in range(groups) for i in range(active)]
         assert log["ends"] == [g * length + active for g in range(groups)]
-        assert log["take"] == [g * length + head + j for g in range(groups) for j in range(lanes)]
+        assert log["take"] == [
+            g * length + head + j - 1 for g in range(groups) for j in range(lanes)
+        ]
         assert log["fetch"] == [n // lanes * length + head + n % lanes - 4 for n in range(neurons)]
-        assert cycles == log["take"][-1] + SOMA_STAGES
+        assert cycles == log["take"][-1] + 1 + SOMA_STAGES

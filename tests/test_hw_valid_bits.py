@@ -36,16 +36,18 @@ def test_bits_are_those_set_since_their_row_was_emptied(size, seed):
     inserted = []
 
     async def body(ctx):
-        find_slot = find = was_found = seen = 0
+        find_slot = find = was_found = seen = coming = 0
+        emptied = None  # the row that is emptied in this cycle
         for _ in range(CYCLES):
             # Few places, so that look-ups meet what has just been set or emptied.
             slot, index, was_there = find_slot, find, was_found
-            find_slot, see_slot, empty_slot = rng.integers(0, slots, 3).tolist()
+            find_slot = coming
+            coming, see_slot, empty_slot = rng.integers(0, slots, 3).tolist()
             find = int(rng.choice(rng.permutation(bits)[:3]))
             see_word = int(rng.integers(words))
             inserts, clears = rng.random() < 0.7, rng.random() < 0.05
             empties, sees = rng.random() < 0.15, rng.random() < 0.8
-            if empties and empty_slot in (slot, find_slot):
+            if empties and empty_slot in (find_slot, coming):
                 empties = False  # a look-up or what follows it is on its way
             if clears:
                 inserts = False
@@ -65,17 +67,19 @@ def test_bits_are_those_set_since_their_row_was_emptied(size, seed):
             if sees:
                 seen = packed(row[see_word])
             table[slot, index] |= inserts
-            table[empty_slot] &= not empties
+            if emptied is not None:
+                table[emptied] = False
+            emptied = empty_slot if empties else None
             was_found = bool(table[find_slot, find])
             if clears:
                 table[:] = False
-                await (
-                    ctx.tick()
-                )  # nothing is looked up in the cycle before, nor set in the one behind
+                emptied = None
+                await ctx.tick()  # nothing is looked up then, nor set in the cycle behind
                 ctx.set(dut.clear, 0)
                 ctx.set(dut.insert, 0)
                 ctx.set(dut.empty, 0)
                 ctx.set(dut.see, 0)
+                await ctx.tick()
                 was_found = bool(table[find_slot, find])
             inserted.append(inserts)
             await ctx.tick()

@@ -13,7 +13,7 @@ from ..memory import Ram
 from .accumulate import Accumulate, slot_ahead
 from .held_bits import HeldBits
 from .layouts import flit_struct
-from .pick import CHUNK, encoded, lowest, words_of
+from .pick import CHUNK, at_least, encoded, lowest, words_of
 from .pipeline import delayed
 from .valid_bits import ValidBits
 
@@ -63,7 +63,7 @@ class Axon(wiring.Component):
     Members
     -------
     arrive, arrival, slot : In
-        A flit for this unit (kind AXON or HOLD), already registered; the current slot.
+        A flit for this unit (kind AXON or HOLD), already registered; the current slot, as it was a cycle before, too.
     start, swap, next_slot : In
         A timestep starts, and one cycle later the swap of slots: the walk's axons are taken from ``next_slot``, the
         current slot is left behind and emptied.
@@ -148,10 +148,11 @@ class Axon(wiring.Component):
         m.submodules.values = values = Accumulate(value_bits, (slots + 1) << axon_bits)
         target = Signal(axon_bits)
         place_slot, is_hold = Signal(range(slots + 1)), Signal()
+        slot_before = delayed(m, self.slot, 1)  # a register of its own
         m.d.comb += [
             target.eq(self.arrival.target),
             is_hold.eq(self.arrival.kind == FlitKind.HOLD),
-            place_slot.eq(Mux(is_hold, slots, slot_ahead(self.slot, self.arrival.delay, slots))),
+            place_slot.eq(Mux(is_hold, slots, slot_ahead(slot_before, self.arrival.delay, slots))),
             bits.find_slot.eq(place_slot),
             bits.find_index.eq(target),
             bits.insert.eq(delayed(m, self.arrive & (target < self._core.axons), 1)),
@@ -199,7 +200,7 @@ class Axon(wiring.Component):
         m.d.comb += [
             bits.see_slot.eq(slot),
             # The slot that the timestep reads stays whole until the next swap.
-            bits.empty.eq(self.swap),
+            bits.empty.eq(self.start),
             bits.empty_slot.eq(self.slot),
             bits.clear.eq(self.clear),
         ]
@@ -236,23 +237,27 @@ class Axon(wiring.Component):
         # The word at work.
         left, of_slot, of_held, of_version = (Signal(CHUNK) for _ in range(4))
         word = Signal.like(seen_word)
-        turn, after = Signal(CHUNK), Signal(CHUNK)
+        turn, comes = Signal(CHUNK), Signal(CHUNK)
+        is_last = Signal()  # one axon at most is left
         m.d.comb += [
             turn.eq(lowest(left)),
-            after.eq(left & ~turn),
-            self.more.eq(left.any()),
-            advance.eq(Mux(self.more, self.step & (after == 0), self.restart) | self.swap),
+            comes.eq(bits.seen | held.seen_active),
+            advance.eq(Mux(self.more, self.step & is_last, self.restart) | self.swap),
         ]
+        any_comes, several_come, _ = at_least(comes)
+        _, _, several_stay = at_least(left)
         with m.If(advance):
             m.d.sync += [
-                left.eq(Mux(is_end, 0, bits.seen | held.seen_active)),
+                left.eq(Mux(is_end, 0, comes)),
+                self.more.eq(~is_end & any_comes),
+                is_last.eq(~several_come),
                 of_slot.eq(bits.seen),
                 of_held.eq(held.seen_active),
                 of_version.eq(held.seen_version),
                 word.eq(seen_word),
             ]
         with m.Elif(self.step):
-            m.d.sync += left.eq(after)
+            m.d.sync += [left.eq(left & ~turn), is_last.eq(~several_stay)]
 
         # One cycle later: its number, and where its values are.
         reads_slot, reads_held, version = Signal(), Signal(), Signal()

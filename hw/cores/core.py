@@ -124,7 +124,7 @@ class Core(wiring.Component):
             schedule.sample.eq(self.sample),
             schedule.start.eq(self.start),
             schedule.more.eq(axon.more),
-            axon.start.eq(self.start),
+            axon.swap.eq(schedule.swap),
             axon.next_slot.eq(schedule.next_slot),
             axon.is_signed.eq(registers.axon_signed),
             axon.walking.eq(schedule.computing),
@@ -161,12 +161,12 @@ class Core(wiring.Component):
             m.d.comb += [
                 unit.arrival.eq(arrival),
                 unit.slot.eq(schedule.slot),
-                unit.swap.eq(schedule.swap),
+                unit.start.eq(self.start),
                 unit.clear.eq(self.sample),
             ]
 
         # What is counted.
-        used = delayed(m, schedule.used_lanes, 3)
+        used = delayed(m, schedule.used_lanes, 4)
         events: dict[str, Value] = {
             "updates": schedule.begin,
             "compute_cycles": schedule.computing,

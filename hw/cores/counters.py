@@ -24,7 +24,7 @@ class Counters(wiring.Component):
     <event> : In
         By how much the event's count grows in this cycle.
     clear : In
-        Set all to 0.
+        Set all to 0, what grows in the same cycle included.
     index : In; count : Out
         Which one to read; it stands in the next cycle.
     """
@@ -44,12 +44,24 @@ class Counters(wiring.Component):
         """Build the registers; what arrives is registered first, so that no unit's path ends in an adder."""
         m = Module()
         counts = []
+        clears = Signal()
+        m.d.sync += clears.eq(self.clear)
         for name in COUNTED:
             growth = Signal.like(getattr(self, name), name=f"{name}_growth")
             count = Signal(COUNTER_BITS, name=f"{name}_count")
             m.d.sync += [growth.eq(getattr(self, name)), count.eq(count + growth)]
-            with m.If(self.clear):
+            with m.If(clears):
                 m.d.sync += count.eq(0)
             counts.append(count)
-        m.d.sync += self.count.eq(Array(counts)[self.index])
+        # A count is chosen in two steps, before and behind a register.
+        low = 2
+        groups = [counts[i : i + (1 << low)] for i in range(0, len(counts), 1 << low)]
+        chosen = [Signal(COUNTER_BITS, name=f"chosen_{i}") for i in range(len(groups))]
+        high = Signal.like(self.index[low:], name="high")
+        m.d.sync += [
+            one.eq(Array(group)[self.index[:low]])
+            for one, group in zip(chosen, groups, strict=True)
+        ]
+        m.d.sync += high.eq(self.index[low:])
+        m.d.comb += self.count.eq(Array(chosen)[high])
         return m

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,7 +19,7 @@ from .valid_bits import ValidBits
 
 __all__ = ["Dendrite"]
 
-VALUE_COPIES = 4
+COPIES = 4
 
 
 class Dendrite(wiring.Component):
@@ -46,7 +44,7 @@ class Dendrite(wiring.Component):
         accumulator                                              + w v
         end of the group    end                                  copy     first sum at the shift register's head
 
-    A sum leaves the register when ``take`` is high; ``total``, with what other cores sent, stands a cycle later.
+    A sum leaves the register in the cycle after ``take``; ``total``, with what other cores sent, stands two after it.
     Sums that arrive never wait; three cycles pass before they can be read.
 
     Reset
@@ -56,21 +54,21 @@ class Dendrite(wiring.Component):
     Members
     -------
     valid, weights, value : In
-        An axon's row of weights and its value; with `early_stages` the weights come a cycle later.
+        An axon's row of weights and its value; the weights come `early_stages` later.
     ends : In
         One cycle after the last axon's ``valid``, instead of another: the group ends.
     multiplies : Out
-        One cycle after ``valid``: the value was not 1.
+        Two cycles after ``valid``: the value was not 1.
     fetch_neuron : In
-        The neuron whose sum is taken 4 cycles later.
+        The neuron whose sum is at the head 4 cycles later.
     take : In
-        The sum at the head is taken.
+        In the next cycle the sum at the head is taken.
     total : Out
-        One cycle after ``take``.
+        Two cycles after ``take``.
     arrive, arrival, slot : In
-        A flit of kind SUM, already registered; the current slot.
-    swap : In
-        The swap of slots: the current one is left behind and emptied.
+        A flit of kind SUM, already registered; the current slot, as it was a cycle before, too.
+    start : In
+        A timestep starts: in the next cycle the current slot is left behind and emptied.
     clear : In
         Start of a sample.
     """
@@ -86,7 +84,7 @@ class Dendrite(wiring.Component):
     arrive: Signal
     arrival: data.View
     slot: Signal
-    swap: Signal
+    start: Signal
     clear: Signal
 
     def __init__(self, config: ManyCoreConfig) -> None:
@@ -105,7 +103,7 @@ class Dendrite(wiring.Component):
                 "arrive": In(1),
                 "arrival": In(flit_struct(FlitLayout.of(config))),
                 "slot": In(index_bits(core.delay_slots)),
-                "swap": In(1),
+                "start": In(1),
                 "clear": In(1),
             }
         )
@@ -115,12 +113,14 @@ class Dendrite(wiring.Component):
         m = Module()
         accumulators = self._lanes(m)
         heads = [Signal.like(a, name=f"head_{lane}") for lane, a in enumerate(accumulators)]
-        with m.If(self.take):
-            for head, behind in pairwise(heads):
-                m.d.sync += head.eq(behind)
-        with m.If(delayed(m, self.ends, self._core.pipeline_stages - 2)):
-            for head, accumulator in zip(heads, accumulators, strict=True):
-                m.d.sync += [head.eq(accumulator), accumulator.eq(0)]
+        ends = delayed(m, self.ends, self._core.pipeline_stages - 3)
+        copies, moves = _copies(m, "copies", ends), _copies(m, "moves", ends | self.take)
+        for lane, (head, accumulator) in enumerate(zip(heads, accumulators, strict=True)):
+            behind = heads[lane + 1] if lane + 1 < len(heads) else head
+            with m.If(moves[lane % COPIES]):
+                m.d.sync += head.eq(Mux(copies[lane % COPIES], accumulator, behind))
+            with m.If(copies[lane % COPIES]):
+                m.d.sync += accumulator.eq(0)
         m.d.sync += self.total.eq(heads[0] + self._incoming(m))
         return m
 
@@ -129,43 +129,42 @@ class Dendrite(wiring.Component):
         core = self._core
         early = early_stages(core)
         extra = core.pipeline_stages - 4 - early
-        valid, read_value = delayed(m, self.valid, early), delayed(m, self.value, early)
+        # The value is compared behind the first register, if there is one; the second makes copies of what follows.
+        valid, value = delayed(m, self.valid, min(early, 1)), delayed(m, self.value, min(early, 1))
         is_one, works = Signal(), Signal()
-        m.d.comb += [
-            is_one.eq(read_value == 1),
-            works.eq(valid & ~is_one),
-            self.multiplies.eq(delayed(m, works, 1 - early)),
-        ]
-        # Multipliers stand apart on an FPGA: four registers hold the value, each for some of them. What they hold
-        # before the first product differs, lest Yosys takes them for one.
-        values = [
-            Signal(self.value.shape(), name=f"value_{n}", init=-(n & 1), reset_less=n >= 2)
-            for n in range(VALUE_COPIES)
-        ]
-        with m.If(works):
-            m.d.sync += [value.eq(read_value) for value in values]
-        adds = delayed(m, valid, 2 + extra)
-        passes = delayed(m, is_one, 2 + extra)
+        m.d.comb += [is_one.eq(value == 1), works.eq(valid & ~is_one)]
+        m.d.comb += self.multiplies.eq(delayed(m, works, 2 - min(early, 1)))
+        if early > 1:
+            read_values, loads = _copies(m, "read_value", value), _copies(m, "loads", works)
+        else:
+            read_values, loads = [value] * COPIES, [works] * COPIES
+        values = [_unlike(f"value_{n}", value.shape()) for n in range(COPIES)]
+        for load, copies, read_value in zip(loads, values, read_values, strict=True):
+            with m.If(load):
+                m.d.sync += [copy.eq(read_value) for copy in copies]
+        behind = 2 + extra + max(early - 1, 0)
+        adds = _copies(m, "adds", delayed(m, valid, behind - 1))
+        passes = _copies(m, "passes", delayed(m, is_one, behind - 1))
         terms = index_bits(core.axons) - 1  # a product has a bit to spare
         accumulators = []
         for lane in range(self._memories.most_lanes):
             weight = self.weights[f"lane_{lane}"]
-            value = values[lane % VALUE_COPIES]
+            n = lane % COPIES
             bits = min(core.accumulator_bits, len(weight) + len(value) + terms)
             accumulator = Signal(signed(bits), name=f"accumulator_{lane}")
             if len(weight) <= 2:
-                addend, carry = _selected_product(m, weight, read_value, 1 + extra)
+                addend, carry = _selected_product(m, weight, read_values[n], 1 + extra)
             else:
                 operand = Signal(weight.shape(), name=f"operand_{lane}")
                 product = Signal(signed(len(weight) + len(value)), name=f"product_{lane}")
-                with m.If(works):
+                with m.If(loads[n]):
                     m.d.sync += operand.eq(weight)
-                m.d.sync += product.eq(operand * value)
-                addend = Mux(passes, delayed(m, weight, 2 + extra), delayed(m, product, extra))
+                m.d.sync += product.eq(operand * values[n][lane // COPIES % COPIES])
+                addend = Mux(passes[n], delayed(m, weight, 2 + extra), delayed(m, product, extra))
                 carry = Const(0)
             # A bit below the lowest brings the carry in: one adder.
             total = (Cat(carry, accumulator).as_signed() + Cat(carry, addend).as_signed())[1:]
-            with m.If(adds):
+            with m.If(adds[n]):
                 m.d.sync += accumulator.eq(total)
             accumulators.append(accumulator)
         return accumulators
@@ -179,7 +178,7 @@ class Dendrite(wiring.Component):
         m.submodules.copy = copy = Ram(core.accumulator_bits, slots << neuron_bits)
         to_slot, target, low = Signal(range(slots)), Signal(neuron_bits), index_bits(CHUNK)
         m.d.comb += [
-            to_slot.eq(slot_ahead(self.slot, self.arrival.delay, slots)),
+            to_slot.eq(slot_ahead(delayed(m, self.slot, 1), self.arrival.delay, slots)),
             target.eq(self.arrival.target),
             bits.find_slot.eq(to_slot),
             bits.find_index.eq(target),
@@ -192,7 +191,7 @@ class Dendrite(wiring.Component):
             copy.w_addr.eq(sums.store_place),
             copy.w_data.eq(sums.store_value),
             # The slot that the timestep reads stays whole until the next swap.
-            bits.empty.eq(self.swap),
+            bits.empty.eq(self.start),
             bits.empty_slot.eq(self.slot),
             bits.clear.eq(self.clear),
             bits.see.eq(1),
@@ -203,6 +202,25 @@ class Dendrite(wiring.Component):
         ]
         is_valid = bits.seen.bit_select(delayed(m, self.fetch_neuron[:low], 1), 1)
         return delayed(m, Mux(is_valid, copy.r_data, 0), 3)
+
+
+def _copies(m: Module, name: str, value: Value) -> list[Signal]:
+    """Return registers that show ``value`` a cycle later, each for some of the lanes."""
+    copies = _unlike(name, value.shape())
+    m.d.sync += [copy.eq(value) for copy in copies]
+    return copies
+
+
+def _unlike(name: str, shape: Shape) -> list[Signal]:
+    """Return registers for one value, a bit or a signed number: lanes stand apart on an FPGA.
+
+    What they hold after power-up and after a reset differs in every bit, lest Yosys takes them for one.
+    """
+    other = -1 if shape.signed else 1
+    return [
+        Signal(shape, name=f"{name}_{n}", init=other * (n & 1), reset_less=n >= 2)
+        for n in range(COPIES)
+    ]
 
 
 def _selected_product(m: Module, weight: Value, value: Value, cycles: int) -> tuple[Value, Value]:

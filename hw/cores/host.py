@@ -136,9 +136,16 @@ class HostPort(wiring.Component):
         m.submodules.sequencer = sequencer = Sequencer(self.config.many_core)
         m.submodules.commands = commands = Fifo(step_struct(self.link).size, COMMANDS)
         m.submodules.ends = ends = Fifo(end_struct().size, ENDS)
-        wiring.connect(m, decoder.chain_out, wiring.flipped(self.chain_out))
+        # The tiles stand apart from the host port: a slice at both ends of the ring.
+        m.submodules.sent = sent = Fifo(chain_struct(self.link).size, SLICE_WORDS)
         m.submodules.returned = returned = Fifo(chain_struct(self.link).size, SLICE_WORDS)
         m.d.comb += [
+            sent.i.valid.eq(decoder.chain_out.valid),
+            sent.i.payload.eq(decoder.chain_out.payload),
+            decoder.chain_out.ready.eq(sent.i.ready),
+            self.chain_out.valid.eq(sent.o.valid),
+            self.chain_out.payload.eq(sent.o.payload),
+            sent.o.ready.eq(self.chain_out.ready),
             returned.i.valid.eq(self.chain_in.valid),
             returned.i.payload.eq(self.chain_in.payload),
             self.chain_in.ready.eq(returned.i.ready),

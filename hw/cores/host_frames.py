@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 
 from ...chip.host_link import HostError, HostLink, HostOp
-from ...chip.memory_map import WRITABLE
+from ...chip.memory_map import WRITABLE, Memory
 from .flit_account import FlitAccount
 from .host_layouts import header_struct
 from .host_status import HostStatus
@@ -90,16 +90,21 @@ def add_loading(f: FrameInHand) -> None:
     m = f.m
     beats, check, words = f.beats, f.check, f.root.words
     acts = f.takes & beats.payload.last
+    last, ends_row = (
+        Signal.like(f.place),
+        Signal(),
+    )  # place of a row's last beat; the next beat is that
+    m.d.comb += last.eq(
+        Array(f.link.beats_per_row(memory) - 1 if memory in WRITABLE else 0 for memory in Memory)[
+            f.header.memory
+        ]
+    )
     with m.State("Hash"):
         m.d.comb += [beats.ready.eq(1), check.begin.eq(acts)]
         f.end_at(Const(1))
-        with m.If(acts & ~check.is_ours):
-            m.d.comb += f.found.eq(HostError.WRONG_CHIP)
     with m.State("Check sum"):
         m.d.comb += [beats.ready.eq(f.root.is_empty), check.commit.eq(acts)]
         f.end_at(Const(1))
-        with m.If(acts & ~check.is_good):
-            m.d.comb += f.found.eq(HostError.BAD_PROGRAM)
     with m.State("Write header"):
         m.d.comb += [
             words.valid.eq(1),
@@ -109,6 +114,7 @@ def add_loading(f: FrameInHand) -> None:
             check.absorb.eq(words.ready),
         ]
         with m.If(words.ready):
+            m.d.sync += ends_row.eq(last == 0)
             m.next = "Rows"
             with m.If(f.is_none_left):
                 m.next = "Header"
@@ -119,13 +125,11 @@ def add_loading(f: FrameInHand) -> None:
             beats.ready.eq(words.ready),
             check.absorb.eq(f.takes),
         ]
-        ends_row = Signal()
-        with m.Switch(f.header.memory):
-            for memory in WRITABLE:
-                with m.Case(memory):
-                    m.d.comb += ends_row.eq(f.place == f.link.beats_per_row(memory) - 1)
         with m.If(f.takes):
-            m.d.sync += f.place.eq(Mux(ends_row, 0, f.place + 1))
+            m.d.sync += [
+                f.place.eq(Mux(ends_row, 0, f.place + 1)),
+                ends_row.eq(Mux(ends_row, last == 0, f.place + 1 == last)),
+            ]
             with m.If(ends_row):
                 f.count_down()
         f.end_at(ends_row & f.is_one_left)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...chip.host_link import ERROR_BITS, HostError
 from ...chip.signature import STATE_BITS, matrix
 
 __all__ = ["LoadCheck"]
@@ -23,9 +24,8 @@ class LoadCheck(wiring.Component):
 
     Timing
     ------
-    All outputs but ``is_good`` are registers; ``is_good`` belongs to the cycle of ``commit``. A beat a cycle is
-    absorbed, a cycle later: at least two cycles lie between ``absorb`` and ``commit``, which a frame's header takes
-    anyway.
+    What comes in is registered: ``error`` tells a cycle later, the other outputs change after that. A beat a cycle is
+    absorbed; a cycle at least lies between ``absorb`` and ``commit``, which a frame's header takes anyway.
 
     Reset
     -----
@@ -44,12 +44,12 @@ class LoadCheck(wiring.Component):
         A BEGIN; ``is_ours`` with it: its hash is this chip's.
     absorb : In(1)
         ``data`` belongs to a WRITE.
-    spoil : In(1)
-        A frame was refused or cut short.
     commit : In(1)
         ``data`` is the CRC of a COMMIT.
-    is_good : Out(1)
-        With ``commit``: the program is complete.
+    spoil : In(1)
+        A frame was refused or cut short one cycle ago.
+    error : Out(ERROR_BITS)
+        One cycle after ``begin`` or ``commit``: the chip is another one, or the program is not complete; else 0.
     is_loading : Out(1)
         Between a BEGIN for this chip and the COMMIT.
     is_loaded : Out(1)
@@ -60,9 +60,9 @@ class LoadCheck(wiring.Component):
     begin: Signal
     is_ours: Signal
     absorb: Signal
-    spoil: Signal
     commit: Signal
-    is_good: Signal
+    spoil: Signal
+    error: Signal
     is_loading: Signal
     is_loaded: Signal
 
@@ -73,26 +73,27 @@ class LoadCheck(wiring.Component):
                 "begin": In(1),
                 "is_ours": In(1),
                 "absorb": In(1),
-                "spoil": In(1),
                 "commit": In(1),
-                "is_good": Out(1),
+                "spoil": In(1),
+                "error": Out(ERROR_BITS),
                 "is_loading": Out(1),
                 "is_loaded": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Build the CRC and the three flags."""
+        """Register what comes in; build the CRC and the three flags behind it."""
         m = Module()
         crc = Signal(STATE_BITS)
-        is_spoiled = Signal()
-        data = Signal.like(self.data)
-        absorbs = Signal()
-        spoils = Signal()
+        is_spoiled, is_good = Signal(), Signal()
+        data, is_ours = Signal.like(self.data), Signal()
+        begins, absorbs, commits = Signal(), Signal(), Signal()
         m.d.sync += [
             data.eq(self.data),
+            is_ours.eq(self.is_ours),
+            begins.eq(self.begin),
             absorbs.eq(self.absorb),
-            spoils.eq(self.spoil & ~self.begin),
+            commits.eq(self.commit),
         ]
         inputs = Cat(crc, data)
         masks = [
@@ -100,18 +101,24 @@ class LoadCheck(wiring.Component):
             for bit in range(STATE_BITS)
         ]
         absorbed = Cat((inputs & mask).xor() for mask in masks)
-        m.d.comb += self.is_good.eq((self.data == crc) & ~is_spoiled)
+        m.d.comb += [
+            is_good.eq((data == crc) & ~is_spoiled),
+            self.error.eq(
+                Mux(begins & ~is_ours, int(HostError.WRONG_CHIP), 0)
+                | Mux(commits & ~is_good, int(HostError.BAD_PROGRAM), 0)
+            ),
+        ]
         with m.If(absorbs):
             m.d.sync += crc.eq(absorbed)
-        with m.If(spoils):
+        with m.If(self.spoil):
             m.d.sync += is_spoiled.eq(1)
-        with m.If(self.commit):
-            m.d.sync += [self.is_loading.eq(0), self.is_loaded.eq(self.is_good)]
-        with m.If(self.begin):
+        with m.If(commits):
+            m.d.sync += [self.is_loading.eq(0), self.is_loaded.eq(is_good)]
+        with m.If(begins):
             m.d.sync += [
                 crc.eq(0),
                 is_spoiled.eq(0),
-                self.is_loading.eq(self.is_ours),
+                self.is_loading.eq(is_ours),
                 self.is_loaded.eq(0),
             ]
         return m

@@ -40,11 +40,11 @@ class LoadNode(wiring.Component):
 
     A row of two beats ``a`` and ``b`` (``H`` is the header), and the first row of a read::
 
-        cycle            0    1    2    3    4          cycle            0    1    2    3    4    5
-        chain_in         H    a    b    -    -          chain_in         H    -    -    -    -    -
-        chain_out        -    H'   a    b    -          r_en             0    1    0    0    0    0
-        w_en             0    0    0    0    1          r_data           -    -    -    [row ...........
-        w_data           -    -    -    -    ba         chain_out        -    -    -    a    b    H'
+        cycle        0    1    2    3    4    5         cycle            0    1    2    3    4    5
+        chain_in     H    a    b    -    -    -         chain_in         H    -    -    -    -    -
+        chain_out    -    H'   a    b    -    -         r_en             0    1    0    0    0    0
+        w_en         0    0    0    0    0    1         r_data           -    -    -    [row ...........
+        w_data       -    -    -    -    -    ba        chain_out        -    -    -    a    b    H'
 
     Reset
     -----
@@ -131,15 +131,21 @@ class LoadNode(wiring.Component):
         with m.If(word.header):
             m.d.comb += self.chain_out.payload.data[: header_struct().size].eq(onward)
 
-        self._build_writes(m, word, header, passes & is_meant & (header.op == HostOp.WRITE), passes)
+        self._build_writes(m, word, passes & is_meant & (header.op == HostOp.WRITE), passes)
         self._build_reads(m, words, header, is_asked)
         return m
 
-    def _build_writes(
-        self, m: Module, word: data.View, header: data.View, begins: Value, passes: Value
-    ) -> None:
-        """Collect the data that passes into rows while rows are left to write."""
+    def _build_writes(self, m: Module, word: data.View, begins: Value, passes: Value) -> None:
+        """Collect the data that has passed into rows while rows are left to write."""
         bits = self.link.beat_bits
+        beat, write_begins, header_passed, data_passed = Signal(bits), Signal(), Signal(), Signal()
+        header = data.View(header_struct(), beat[: header_struct().size])
+        m.d.sync += [
+            beat.eq(word.data),
+            write_begins.eq(begins),
+            header_passed.eq(passes & word.header),
+            data_passed.eq(passes & ~word.header),
+        ]
         beats = {memory: self.link.beats_per_row(memory) for memory in WRITABLE}
         places = max(beats.values())
         row = Signal(places * bits)
@@ -152,17 +158,17 @@ class LoadNode(wiring.Component):
             is_last.eq(place == _last_place(m, self.w_memory, beats)),
         ]
         m.d.sync += self.w_en.eq(0)
-        with m.If(passes & word.header):
+        with m.If(header_passed):
             m.d.sync += [rows_left.eq(0), place.eq(0)]
-            with m.If(begins):
+            with m.If(write_begins):
                 m.d.sync += [
                     rows_left.eq(header.count),
                     next_row.eq(header.row),
                     self.w_memory.eq(header.memory),
                 ]
-        with m.Elif(passes & (rows_left != 0)):
+        with m.Elif(data_passed & (rows_left != 0)):
             m.d.sync += [
-                row.word_select(place, bits).eq(word.data),
+                row.word_select(place, bits).eq(beat),
                 place.eq(Mux(is_last, 0, place + 1)),
                 self.w_en.eq(is_last),
                 self.w_row.eq(next_row),

@@ -59,7 +59,7 @@ class LoadRoot(wiring.Component):
     answer : Out(stream of `beat_struct`)
         The answer to a read.
     is_empty : Out(1)
-        No word is on the ring.
+        No word was on the ring in the cycle before, and none was sent.
     """
 
     words: stream.Interface
@@ -72,9 +72,8 @@ class LoadRoot(wiring.Component):
 
     def __init__(self, config: ManyCoreConfig) -> None:
         link = HostLink(config)
-        self.ring_words = SLICE_WORDS * (
-            config.core_count + 1
-        )  # a slice in each tile, one behind them
+        # A slice in each tile, one before and one behind them.
+        self.ring_words = SLICE_WORDS * (config.core_count + 2)
         words = stream.Signature(chain_struct(link))
         super().__init__(
             {
@@ -95,6 +94,7 @@ class LoadRoot(wiring.Component):
         on_ring = Signal(range(self.ring_words + 1))
         held = Signal.like(self.header)
         sent = Signal()
+        was_empty = Signal(init=1)
         returned = Signal()
         m.d.comb += [
             chain_out.valid.eq(words.valid),
@@ -108,9 +108,12 @@ class LoadRoot(wiring.Component):
             returned.eq(
                 chain_in.valid & chain_in.ready & (~self.is_reading | chain_in.payload.header)
             ),
-            self.is_empty.eq(on_ring == 0),
+            self.is_empty.eq(was_empty),
         ]
-        m.d.sync += on_ring.eq(on_ring + sent - returned)
+        m.d.sync += [
+            on_ring.eq(on_ring + sent - returned),
+            was_empty.eq((on_ring == 0) & ~sent),
+        ]
         with m.If(~self.is_reading):
             m.d.sync += held.eq(self.header)
         with m.Elif(answer.valid & answer.ready):

@@ -36,7 +36,7 @@ class Schedule(wiring.Component):
         step                      1           1 ...
         ends                                          1      next group
         fetch                                                (p = 4) neuron 0, 1 ..
-        take                                                                   neuron 0 ..
+        take                                                          neuron 0 ..
         retire                                                                              last neuron
 
     Members
@@ -62,7 +62,7 @@ class Schedule(wiring.Component):
     group, used_lanes : Out
         The group at work, and how many of its lanes have a neuron in use.
     fetch, fetch_neuron, take : Out
-        To soma and dendrite.
+        To soma and dendrite; ``take`` is one cycle early.
     computing : Out
         From the first axon's turn to the last retire.
     done : Out
@@ -225,7 +225,7 @@ class Schedule(wiring.Component):
         with m.Elif(self.fetch):
             m.d.sync += neuron.eq(neuron + 1)
         m.d.comb += [
-            self.take.eq(delayed(m, at_work, FETCH_AHEAD)),
+            self.take.eq(delayed(m, at_work, FETCH_AHEAD - 1)),
             self.done.eq(delayed(m, final, FETCH_AHEAD + SOMA_STAGES - 1)),
         ]
         with m.If(self.done):

@@ -55,7 +55,7 @@ class Soma(wiring.Component):
     Members
     -------
     registers : In
-        The core's registers; constant from two cycles before ``begin`` on.
+        The core's registers; constant from three cycles before ``begin`` on.
     begin, is_first : In
         Before the first fetch of a timestep: ``begin`` for a cycle; ``is_first`` from then on through the timestep, if
         it is the core's first of a sample.

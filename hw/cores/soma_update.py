@@ -19,7 +19,7 @@ from .arithmetic import (
     shift_left_saturate,
     weighted_sum,
 )
-from .pipeline import Pipeline
+from .pipeline import Pipeline, delayed
 
 __all__ = [
     "Settings",
@@ -138,9 +138,7 @@ def scaling(m: Module, pipe: Pipeline, settings: Settings, total: Value) -> Sign
 
     # A factor is at most 2**decay_bits. A shift by more than the product's width leaves 0, as this width does.
     product_bits = len(s.multiplicand) + decay_bits
-    wanted = named(
-        m, "shift_wanted", Mux(settings.has_membrane, decay_bits, registers.requant_shift)
-    )
+    wanted = delayed(m, Mux(settings.has_membrane, decay_bits, registers.requant_shift), 1)
     shift = Signal(range(product_bits + 1))
     half = Signal(product_bits)
     m.d.sync += [

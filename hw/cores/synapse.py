@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,7 +22,7 @@ class Synapse(wiring.Component):
 
     Timing
     ------
-    Latency 1: address in a cycle, weights in the next; with `early_stages`, in the one after that. ::
+    Latency 1: address in a cycle, weights in the next; and `early_stages` more. ::
 
         cycle              0    1
         axon_idx, group    a
@@ -74,24 +74,26 @@ class Synapse(wiring.Component):
             ram.r_en.eq(1),
             ram.r_addr.eq(Cat(self.axon_idx, self.group)),
         ]
-        row = delayed(m, ram.r_data, early_stages(self._memories.config.core))
+        early = early_stages(self._memories.config.core)
+        row = delayed(m, ram.r_data, min(early, 1))
         for lane in range(self._memories.most_lanes):
             weight = self.weights[f"lane_{lane}"]
-            choice = 0
+            choice: Value = Const(0, weight.shape())
             for index, bits in enumerate(self._memories.weight_modes):
                 if (lane + 1) * bits <= self._layout.bits:
                     field = row[lane * bits : (lane + 1) * bits].as_signed()
                     choice = Mux(self.mode == index, field, choice)
-            m.d.comb += weight.eq(choice)
+            m.d.comb += weight.eq(delayed(m, choice, max(early - 1, 0)))
         return m
 
 
 def early_stages(core: CoreConfig) -> int:
-    """Return how many registers stand right behind the memories of weights and values, which show their data late.
+    """Return how many registers stand between the memories of weights and values and the operands of the multipliers.
 
-    One, if ``pipeline_stages`` are more than the four that a product needs. The others are behind the products.
+    Two at most: right behind the memories, which show their data late, and behind what is chosen by it. They take what
+    ``pipeline_stages`` has beyond the four that a product needs; what is then left is behind the products.
     """
-    return min(core.pipeline_stages - 4, 1)
+    return min(core.pipeline_stages - 4, 2)
 
 
 def weight_lanes(memories: CoreMemories) -> data.StructLayout:

@@ -21,8 +21,8 @@ class ValidBits(wiring.Component):
     Timing
     ------
     A bit that is looked up (``find``) is there in the next cycle, and may be set then; what is set in the cycle of a
-    look-up is found. What is set shows to ``see`` and ``row`` in the next cycle, and so does what is emptied, to all. A
-    row must not be emptied in the cycle of a look-up in it, nor in the next. ::
+    look-up is found. What is set shows to ``see`` and ``row`` in the next cycle. A row is emptied in the cycle after
+    ``empty`` or ``clear``, which shows in the one after that, to all; in it must not be looked up in between. ::
 
         cycle          0    1    2
         find           a    a
@@ -116,9 +116,11 @@ class ValidBits(wiring.Component):
             write.data.eq(changed),
         ]
         for index, row in enumerate(counts):
+            empties = Signal(name=f"empties_{index}")
+            m.d.sync += empties.eq(self.clear | (self.empty & (self.empty_slot == index)))
             with m.If(self.insert & (slot == index)):
                 m.d.sync += row.eq(row | (Const(1, self._words) << place)[: self._words])
-            with m.If(self.clear | (self.empty & (self.empty_slot == index))):
+            with m.If(empties):
                 m.d.sync += row.eq(0)
 
         shown = counts[: self._shown]
