@@ -115,6 +115,15 @@ def _not_carried(learn: LearnConfig, network: LearnNetwork, index: int, stage: S
                     INPUT not in stage.sources and stage.in_channels > learn.backward.channels,
                     f"at most {learn.backward.channels} input channels behind the first layer, not {stage.in_channels}",
                 ),
+                (
+                    INPUT not in stage.sources
+                    and _weight_words(learn, stage) > _weight_depth(learn),
+                    (
+                        f"at most {_weight_depth(learn)} words of weights for the backward engine in "
+                        f"buffers.backward_weights, not {_weight_words(learn, stage)} (taps x words of output "
+                        f"channels, each with room for {learn.backward.channels} input channels)"
+                    ),
+                ),
             )
             if wrong
         ),

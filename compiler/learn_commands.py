@@ -76,6 +76,7 @@ class _Encoder:
         self._names = tuple(sizes)
         # The half of each buffer that was filled last.
         self._half = dict.fromkeys(sizes, 0)
+        self._summed = 0  # the first frame that the forward engine's last task has summed
         self._vector_tasks = np.flatnonzero(program.column("queue") == Queue.VECTOR)
         self._check_whole()
 
@@ -95,11 +96,13 @@ class _Encoder:
                 raise AssertionError(f"task {index}: {rows} rows are not {size} bytes")
             values = self._transfer(number, half, segments)
         elif queue in (Queue.FORWARD, Queue.UPDATE):
+            if queue == Queue.FORWARD:
+                self._summed = first
             values = self._lookup(stage_index, frames, is_update=queue == Queue.UPDATE)
         elif queue == Queue.BACKWARD:
             values = self._backward(stage_index, frames)
         else:
-            values = self._vector(operation, stage_index, frames, channels)
+            values = self._vector(operation, stage_index, first, frames, channels)
         waits = dict(zip(Queue, program.waits[index].tolist(), strict=True))
         return queue, encode_command(queue, operation, waits, values)
 
@@ -259,14 +262,16 @@ class _Encoder:
         }
 
     def _vector(
-        self, operation: Operation, index: int, frames: int, channels: int
+        self, operation: Operation, index: int, first: int, frames: int, channels: int
     ) -> dict[str, int]:
         network, recipe, stage = self._network, self._recipe, self._network.stages[index]
         of, steps = self._map.of, recipe.timesteps
         samples = max(frames // steps, 1)
         words = stage.out_positions * self._words(channels)
         inputs, results = self._base("vector_inputs"), self._base("vector_results")
-        sums = self._base("forward_results")
+        # Samples of a task of the forward engine may be several tasks of the vector unit.
+        behind = (first // steps if network.is_constant(stage) else first) - self._summed
+        sums = self._base("forward_results") + behind * words
         own = of("gradients", index).frame_rows
         constants: tuple[float, ...]
         ins: tuple[tuple[int, int, int], ...]  # first row, rows of a frame, frames

@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..chip.config import ChipConfig
-from .components import COMPONENTS, TILE_MODULE, component_of
+from .components import COMPONENTS, component_of
 from .fpga_result import ComponentUse, FpgaResult, PathStep, Resource, SeedRun
-from .verilog import CHIP_MODULE, emit_chip
+from .verilog import CHIP_MODULE, FIXED, emit_chip
 from .yosys import NEXTPNR_ECP5, YOSYS, ToolError, ToolRun, run_tool, run_yosys
 
 __all__ = ["PARTS", "Part", "place_and_route"]
 
 Progress = Callable[[str], None]
 
-# Tiles are equal: one is synthesised, then all are put in.
+# Tiles are equal, and so are rows of an engine: one is synthesised, then all are put in.
 _SCRIPT = """
 read_verilog -sv {files}
 hierarchy -top {top}
-setattr -mod -set keep_hierarchy 1 {tile}
+{keep}
 {synthesis} -top {top}
-setattr -mod -unset keep_hierarchy {tile}
+{dissolve}
 flatten
 clean
 write_json netlist.json
@@ -132,8 +132,15 @@ def _synthesise(
     config: ChipConfig, texts: Mapping[str, str], part: Part, target_mhz: float, tell: Progress
 ) -> tuple[FpgaResult, bytes]:
     """Run synthesis; return what it says, and its netlist."""
+    equal = " ".join(
+        name for file in texts if (name := file.removesuffix(".v")) not in (CHIP_MODULE, *FIXED)
+    )
     script = _SCRIPT.format(
-        files=" ".join(texts), synthesis=part.synthesis, top=CHIP_MODULE, tile=TILE_MODULE
+        files=" ".join(texts),
+        synthesis=part.synthesis,
+        top=CHIP_MODULE,
+        keep=f"setattr -mod -set keep_hierarchy 1 {equal}" if equal else "",
+        dissolve=f"setattr -mod -unset keep_hierarchy {equal}" if equal else "",
     )
     run = run_yosys(
         script, texts, ["netlist.json"], progress=lambda text: tell(f"synthesis: {text}")
@@ -144,7 +151,7 @@ def _synthesise(
     result = FpgaResult(
         chip=config.name,
         config_hash=config.config_hash,
-        cores=config.many_core.core_count,
+        cores=0 if config.many_core_half is None else config.many_core.core_count,
         verilog_sha256=hashlib.sha256("".join(texts.values()).encode()).hexdigest(),
         part=part.title,
         options=f"{part.synthesis} {' '.join(part.device)}".strip(),

@@ -66,7 +66,7 @@ class FpgaResult(_Model):
     schema_version: Literal[1] = SCHEMA_VERSION
     chip: str
     config_hash: str
-    cores: int = Field(ge=1)
+    cores: int = Field(ge=0, description="0: learning engines alone")
     verilog_sha256: str
     part: str
     options: str = Field(description="of synthesis and of place and route")

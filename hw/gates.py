@@ -7,21 +7,30 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from pathlib import Path
 from typing import Literal
 
+from amaranth.lib import wiring
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..chip.config import ChipConfig
 from .components import COMPONENTS, TILE_MODULE, Place, component_of_module
 from .memory import RAM_MODULE
-from .verilog import CHIP_MODULE, emit_chip
+from .verilog import CHIP_MODULE, FIXED, emit, emit_chip
 from .verilog_text import Netlist
 from .yosys import YOSYS, ToolError, run_yosys
 
-__all__ = ["CELL_GATES", "CELL_SOURCE", "GateComponent", "GatesResult", "RamUse", "count_gates"]
+__all__ = [
+    "CELL_GATES",
+    "CELL_SOURCE",
+    "GateComponent",
+    "GatesResult",
+    "RamUse",
+    "component_gates",
+    "count_gates",
+]
 
 # Area of a cell over that of a NAND of two inputs: widths in sites of 0.19 um, a NAND2_X1 being 3 wide.
 CELL_SOURCE = (
@@ -38,9 +47,9 @@ _GATES = ",".join(name for name in _SITES if name not in ("NOT", "BUF", "DFF_P")
 # Every component stays a module of its own; flip-flops become plain ones, enables and resets gates in front of them.
 _SCRIPT = """
 read_verilog -sv {source}
-read_verilog -sv -lib {boxes}
+{boxes}
 hierarchy -top {top}
-setattr -mod -set keep_hierarchy 1 {kept}
+{kept}
 synth -flatten -noabc -top {top}
 setattr -unset init w:*
 dfflegalize -cell $_DFF_P_ 01
@@ -86,7 +95,7 @@ class GatesResult(_Model):
     schema_version: Literal[1] = 1
     chip: str
     config_hash: str
-    cores: int = Field(ge=1)
+    cores: int = Field(ge=0, description="0: learning engines alone")
     verilog_sha256: str
     tools: list[str]
     cell_source: str = CELL_SOURCE
@@ -112,7 +121,7 @@ def count_gates(
     Parameters
     ----------
     config
-        The chip. A tile is synthesised once, however many there are.
+        The chip. A tile is synthesised once, however many there are, and so is a row of an engine.
     cache
         Folder for results, named by a hash of the Verilog, the script and the tool's version; by default
         ``$XDG_CACHE_HOME/spikeloom``, or ``~/.cache/spikeloom``.
@@ -136,11 +145,12 @@ def count_gates(
     kept = _read(file)
     if kept is not None:
         return kept
-    parts = _components(texts, config.many_core.core_count, tell)
+    cores = 0 if config.many_core_half is None else config.many_core.core_count
+    parts = _components(texts, cores, tell)
     result = GatesResult(
         chip=config.name,
         config_hash=config.config_hash,
-        cores=config.many_core.core_count,
+        cores=cores,
         verilog_sha256=digest,
         tools=tools,
         components=parts,
@@ -150,39 +160,46 @@ def count_gates(
     return result
 
 
+def component_gates(component: wiring.Component, name: str) -> float:
+    """Return the gate equivalents of a component by itself, memories apart.
+
+    What stands in it `ByName` is synthesised once, whatever flows into it being anything.
+
+    Raises
+    ------
+    ToolError
+        When Yosys is not installed.
+    """
+    texts = emit(component, name)
+    netlist = Netlist(texts)
+    return fsum(
+        netlist.count(part, name) * _equivalents(cells)
+        for part in _parts(texts)
+        for cells in _synthesise(part, texts, (), lambda _: None).values()
+    )
+
+
 def _components(
     texts: Mapping[str, str], cores: int, tell: Callable[[str], None]
 ) -> list[GateComponent]:
-    """Synthesise a tile, then the chip around its tiles."""
-    inside = Netlist(dict(texts)).inside
+    """Synthesise what has files of its own, and lay each module's cells and memories to its component."""
+    netlist = Netlist(dict(texts))
+    parts = _parts(texts)
     cells = {component.name: Counter[str]() for component in COMPONENTS}
     rams = {component.name: Counter[tuple[int, int]]() for component in COMPONENTS}
-    for top, boxes in ((TILE_MODULE, (RAM_MODULE,)), (CHIP_MODULE, (TILE_MODULE, RAM_MODULE))):
-        names = [name for name in inside if name == top or name.startswith(f"{top}_")]
-        run = run_yosys(
-            _SCRIPT.format(
-                source=f"{top}.v",
-                boxes=" ".join(f"{box}.v" for box in boxes if f"{box}.v" in texts),
-                top=top,
-                kept=" ".join(name for name in names if component_of_module(name)),
-                gates=_GATES,
-            ),
-            texts,
-            ["stat.json"],
-            progress=lambda text, part=top: tell(f"{part}: {text}"),
-        )
-        for module, found in json.loads(run.files["stat.json"])["modules"].items():
-            owner = _owner(module.removeprefix("\\"))
-            for kind, number in found["num_cells_by_type"].items():
-                if kind in CELL_GATES:
-                    cells[owner][kind] += number
-                elif kind.startswith("$"):
-                    raise ToolError(f"no gate equivalents are known for Yosys' cell {kind}")
+    for part in parts:
+        names = [name for name in netlist.inside if _part_of(name, parts) == part]
+        kept = [name for name in names if component_of_module(name)]
+        for module, found in _synthesise(part, texts, kept, tell).items():
+            for owner, times in _owners(module, netlist, parts).items():
+                for kind, number in found.items():
+                    cells[owner][kind] += times * number
         for module in names:
-            for instance in inside[module]:
+            for instance in netlist.inside[module]:
                 if instance.module == RAM_MODULE:
                     size = instance.parameters["WIDTH"], instance.parameters["DEPTH"]
-                    rams[_owner(module)][size] += 1
+                    for owner, times in _owners(module, netlist, parts, instance.name).items():
+                        rams[owner][size] += times
     return [
         GateComponent(
             component=component.name,
@@ -191,7 +208,7 @@ def _components(
             count=cores if component.in_tile else 1,
             cells=dict(sorted(found.items())),
             flip_flops=found["$_DFF_P_"],
-            gate_equivalents=fsum(CELL_GATES[kind] * number for kind, number in found.items()),
+            gate_equivalents=_equivalents(found),
             rams=[
                 RamUse(width=width, depth=depth, count=number)
                 for (width, depth), number in sorted(rams[component.name].items())
@@ -200,6 +217,61 @@ def _components(
         for component, found in zip(COMPONENTS, cells.values(), strict=True)
         if found or rams[component.name]
     ]
+
+
+def _parts(texts: Mapping[str, str]) -> list[str]:
+    """Return the modules that have a file of their own, but for those written by hand."""
+    names = (file.removesuffix(".v") for file in texts)
+    return [name for name in names if name not in FIXED]
+
+
+def _synthesise(
+    part: str, texts: Mapping[str, str], kept: Sequence[str], tell: Callable[[str], None]
+) -> dict[str, Counter[str]]:
+    """Return the cells of a part by module, ``kept`` ones for themselves; other parts and memories are boxes."""
+    boxes = [
+        f"{other}.v"
+        for other in (*_parts(texts), RAM_MODULE)
+        if other not in (part, CHIP_MODULE) and f"{other}.v" in texts
+    ]
+    script = _SCRIPT.format(
+        source=f"{part}.v",
+        boxes=f"read_verilog -sv -lib {' '.join(boxes)}" if boxes else "",
+        top=part,
+        kept=f"setattr -mod -set keep_hierarchy 1 {' '.join(kept)}" if kept else "",
+        gates=_GATES,
+    )
+    run = run_yosys(script, texts, ["stat.json"], progress=lambda text: tell(f"{part}: {text}"))
+    cells: dict[str, Counter[str]] = {}
+    for module, found in json.loads(run.files["stat.json"])["modules"].items():
+        cells[module.removeprefix("\\")] = kinds = Counter[str]()
+        for kind, number in found["num_cells_by_type"].items():
+            if kind in CELL_GATES:
+                kinds[kind] = number
+            elif kind.startswith("$"):
+                raise ToolError(f"no gate equivalents are known for Yosys' cell {kind}")
+    return cells
+
+
+def _equivalents(cells: Mapping[str, int]) -> float:
+    return fsum(CELL_GATES[kind] * number for kind, number in cells.items())
+
+
+def _part_of(module: str, parts: list[str]) -> str | None:
+    """Return the part in whose file a module is."""
+    names = [part for part in parts if module == part or module.startswith(f"{part}_")]
+    return max(names, key=len, default=None)
+
+
+def _owners(module: str, netlist: Netlist, parts: list[str], inside: str = "") -> Counter[str]:
+    """Return the components that have a module, or what is ``inside`` it, and how often; of a tile, of one."""
+    part = _part_of(module, parts)
+    if part in (None, CHIP_MODULE, TILE_MODULE):
+        return Counter({_owner(f"{module}_{inside}" if inside else module): 1})
+    owners = Counter[str]()
+    for user in netlist.users[part]:
+        owners += _owners(user, netlist, parts)
+    return owners
 
 
 def _owner(module: str) -> str:

@@ -57,7 +57,7 @@ class AreaResult(ReportModel):
     schema_version: Literal[1] = 1
     chip: str
     config_hash: str
-    cores: int = Field(ge=1)
+    cores: int = Field(ge=0, description="0: learning engines alone")
     node_nm: int
     rows: list[AreaRow] = Field(min_length=1)
     totals: list[Total]
@@ -114,7 +114,9 @@ def estimate_area(gates: Mapping[str, Any], costs: AreaCosts, memories: CostTabl
             sum(row.quantity for row in rows if row.place == "core" and row.part == "memory")
         ),
         published=[
-            _beside(chip, area, gates["cores"], costs, memories) for chip in costs.published
+            _beside(chip, area, gates["cores"], costs, memories)
+            for chip in costs.published
+            if gates["cores"]
         ],
         notes=_notes(costs),
         provenance={

@@ -9,8 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from ..chip.config import ChipConfig
+from ..chip.learn_command import COMMAND_WORDS, COMMANDS, WORD_BITS
 from ..chip.learn_config import LookupConfig
 from ..chip.learn_microcode import REGISTERS
+from ..chip.learn_program import Queue
 from .area import AreaResult, estimate_area
 from .area_costs import AreaCosts, load_area_costs
 from .costs import Constant, CostError, CostTable, Status, load_costs, worst_status
@@ -28,6 +30,10 @@ __all__ = [
 
 VECTOR_PORTS = 3  # of a lane's registers: reads of an instruction, each of a copy
 VECTOR_MACRO_LANES = 16  # whose registers share a macro
+POSITION_BITS = 83  # of a position in a backward row: phase, coordinates, rows of its gradients, masks and results
+TILES = (
+    3  # whose positions a backward row holds: the next one's, the current one's, the previous one's
+)
 
 Component = Literal[
     "forward", "backward", "update", "vector", "buffers", "dram interface", "control"
@@ -151,7 +157,7 @@ class LearnAreaResult(ReportModel):
 
     @property
     def register_bits(self) -> float:
-        """Bits of registers and latches, which the clock reaches."""
+        """Bits of registers and latches, which the clock reaches; not those that stand for a small memory."""
         return fsum(row.bits for row in self.rows if row.part == "logic")
 
     @property
@@ -226,6 +232,10 @@ class _Account:
         yield from rows
         share = self._tables.learn.constant("control_share")
         area = share.value * fsum(row.area_mm2 for row in rows if row.part == "logic")
+        yield self._memory(
+            "control", f"{COMMANDS} commands of each queue", len(Queue), COMMANDS * COMMAND_WORDS * WORD_BITS / 8,
+            two_ports=True,
+        )  # fmt: skip
         yield LearnAreaRow(
             component="control", part="logic", what="queues, tokens, addresses: a share of the logic",
             count=1, each_mm2=area, area_mm2=area, bits=0, status=worst_status(share.status), source=share.source,
@@ -299,15 +309,35 @@ class _Account:
             "encoder_gates",
         )
         yield self._latches(
-            "backward", "bitmaps of a row's gradients (two) and mask", engine.rows,
-            engine.contexts * (2 * engine.depth + engine.channels),
+            "backward", "bitmaps of a row's gradients, two", engine.rows, engine.contexts * 2 * engine.depth
+        )  # fmt: skip
+        yield self._gates(
+            "backward", f"positions of a row, of {TILES} tiles", engine.rows, TILES * engine.contexts * POSITION_BITS,
+            "flip_flop_gates", registers=True,
+        )  # fmt: skip
+        # What a mask lets through is listed as it is read, some channels a cycle, each of which may go anywhere.
+        listed = engine.channels * max(1, (engine.channels - 1).bit_length())
+        yield self._gates(
+            "backward", "list of a row's channels on its way", engine.rows, listed, "flip_flop_gates", registers=True
+        )  # fmt: skip
+        yield self._gates(
+            "backward", f"places of {stages.channel_word} channels a cycle in the list", engine.rows,
+            stages.channel_word * listed, "multiplexer_gates",
+        )  # fmt: skip
+        yield self._memory(
+            "backward", f"lists of a row's channels, {engine.contexts} positions, twice", engine.rows,
+            2 * engine.contexts * listed / 8, two_ports=True,
+        )  # fmt: skip
+        yield self._memory(
+            "backward", f"masks of a row's positions, of {TILES} tiles", engine.rows,
+            TILES * engine.contexts * engine.channels / 8, two_ports=True,
         )  # fmt: skip
         yield self._memory(
             "backward", f"weights of a row, {engine.depth} words, twice", 2 * engine.rows,
             engine.depth * engine.channels * self._operand / 8,
         )  # fmt: skip
         yield self._memory(
-            "backward", f"sums of a row, {engine.contexts} positions", engine.rows,
+            "backward", f"sums of a row, {engine.contexts} positions, twice", 2 * engine.rows,
             engine.contexts * engine.channels * self._sum / 8, two_ports=True,
         )  # fmt: skip
         yield self._memory(
@@ -420,7 +450,8 @@ class _Account:
         """Return the row of SRAM macros, or of latches where a macro would be too small."""
         area, sram = self._tables.area.constants, self._tables.many_core.sram
         if size_bytes < area.smallest_sram_bytes.value:
-            return self._latches(component, what, count, 8 * size_bytes)
+            latches = self._latches(component, what, count, 8 * size_bytes)
+            return latches.model_copy(update={"part": "memory"})
         each = sram.area_mm2(size_bytes) / area.macro_utilisation.value
         used = [area.macro_utilisation, *extra]
         if two_ports:

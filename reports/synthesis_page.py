@@ -71,8 +71,9 @@ def fpga_page(result: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> 
             f"{fmax:.1f} MHz",
             f"{verdict} the {target:g} MHz aimed for; best of {len(result['seeds'])} seeds",
         )
+    what = ("cores", count(result["cores"])) if result["cores"] else ("engines", "learning")
     tiles = [
-        Tile("cores", count(result["cores"]), f"with host port, on {result['part']}"),
+        Tile(*what, f"with host port, on {result['part']}"),
         clock,
         *(Tile(f"{item['name']}s", count(item["used"]), _of(item)) for item in result["resources"]),
     ]
@@ -102,7 +103,7 @@ def area_page(result: AreaResult) -> str:
         Tile("area", f"{result.area_mm2:.2f} mm2", f"{result.cores} cores at {result.node_nm} nm, without pads"),
         Tile("a core", _mm2(core.each_mm2), f"memories {share(core.memory_mm2 / core.each_mm2)} of it"),
         Tile("a router", _mm2(router.each_mm2), "with its FIFOs"),
-        Tile("once a chip", _mm2(chip.each_mm2), "host port, barrier"),
+        Tile("once a chip", _mm2(chip.each_mm2), "what is neither core nor router"),
         Tile(
             "to observe it",
             share(result.observing_mm2 / result.area_mm2),

@@ -13,8 +13,16 @@ import pytest
 from spikeloom.chip.config import load_config
 from spikeloom.chip.learn_command import COMMAND_WORDS, WORD_BITS
 from spikeloom.chip.learn_link import LearnHostError, LearnHostOp, header
-from spikeloom.chip.learn_network import LearnNetwork, Recipe
-from spikeloom.chip.learn_program import Queue
+from spikeloom.chip.learn_network import (
+    INPUT,
+    InputFormat,
+    LearnError,
+    LearnNetwork,
+    Neuron,
+    Recipe,
+    Stage,
+)
+from spikeloom.chip.learn_program import FIELD, Operation, Queue
 from spikeloom.compiler.learn_commands import learn_commands
 from spikeloom.compiler.learn_tasks import learn_tasks
 from spikeloom.hw.cosim.build import Build
@@ -25,7 +33,7 @@ from spikeloom.hw.learn_driver import LearnDriver
 from spikeloom.hw.transport import HostLinkError
 from spikeloom.learn_comparing import Stalls
 from spikeloom.learn_verifying import build_learn_bench, verify_steps
-from tests.support.learn_rtl import batches, start, tiny_conv, tiny_mlp
+from tests.support.learn_rtl import batches, random_case, start, tiny_conv, tiny_mlp
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in ("g++", "make", "perl")),
@@ -65,6 +73,66 @@ def test_two_steps_are_the_simulators(build, name):
     assert verification.steps == 2
     assert verification.cycles > 1000
     assert verification.rows_stored > 100
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_steps_of_random_networks_are_the_simulators(build, seed):
+    """Few of very many; benchmarks/learn_equality.py takes more of them, on other chips too."""
+    case = random_case(np.random.default_rng(seed), load_config("h2learn_small"), side=3)
+    verification = verify_steps(
+        case.program,
+        case.parameters,
+        case.batches,
+        stalls=case.stalls,
+        stalls_seed=seed,
+        build=build,
+    )
+    assert verification.ok, f"{verification.difference}; {case}"
+    assert verification.steps == len(case.batches)
+
+
+def test_sums_of_a_task_may_be_of_several_tasks_of_the_vector_unit(build):
+    """Of an image that is the same in every timestep there are few sums, but membranes of all timesteps."""
+    network = LearnNetwork(
+        InputFormat((6, 3, 3), bits=2, scale=0.25),
+        (
+            Stage("hidden", (6, 3, 3), (6, 3, 10), (INPUT,), neuron=Neuron()),
+            Stage(
+                "second", (6, 3, 10), (2, 1, 8), (0,), kernel=(3, 3), stride=(3, 3), neuron=Neuron()
+            ),
+            Stage("readout", (1, 1, 16), (1, 1, 3), (1,)),
+        ),
+    )
+    program = learn_tasks(load_config("h2learn_small"), network, Recipe(timesteps=5, batch=5))
+    of_first = program.tasks[program.column("stage") == 0]
+    operations = of_first[:, FIELD["operation"]].tolist()
+    assert operations.count(Operation.FORWARD_SUMS) == 1
+    assert operations.count(Operation.NEURONS) == 2
+    found = verify_steps(program, start(network, 3), batches(network, 1, 5, 5, seed=5), build=build)
+    assert found.ok, found.difference
+
+
+def test_weights_that_the_backward_engine_cannot_keep_are_refused():
+    """Each word of its weights has room for all channels, however few the layer has."""
+    network = LearnNetwork(
+        InputFormat((3, 3, 4), bits=2, scale=0.25),
+        (
+            Stage("hidden", (3, 3, 4), (3, 3, 8), (INPUT,), neuron=Neuron()),
+            Stage("readout", (3, 3, 8), (1, 1, 16), (0,), kernel=(3, 3)),
+        ),
+    )
+    recipe = Recipe(timesteps=2, batch=2)
+    small, enough = (
+        learn_tasks(
+            load_config("h2learn_small").replace(buffers={"backward_weights": size}),
+            network,
+            recipe,
+        )
+        for size in (4096, 4608)
+    )
+    with pytest.raises(LearnError, match="at most 32 words of weights for the backward engine"):
+        learn_commands(small)
+    assert learn_commands(enough)
 
 
 def test_an_overflow_moves_nothing(build):

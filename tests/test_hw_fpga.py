@@ -120,8 +120,10 @@ def test_page_and_tables_hold_the_figures(tmp_path):
     tables = fpga_rows(whole)
     assert ("LUT4s", "10 of 20, 50%") in tables["FPGA"]
     assert len(tables["critical path"]) == 4
-    broken = fpga_page(result(problem="too <large>").model_dump(), [])
+    broken = fpga_page(result(problem="too <large>", cores=0).model_dump(), [])
     assert "too &lt;large&gt;" in broken
+    assert "learning" in broken
+    assert "learning" not in page
 
 
 def test_a_design_too_large_is_an_answer(monkeypatch):

@@ -224,6 +224,29 @@ def test_membranes_at_the_edges():
     )
 
 
+def test_membranes_are_rounded_before_they_are_compared():
+    """Beside the threshold, or an edge of the window, by less than 16 bits can say is on it."""
+    beside = np.array([[0.25, 0.75, -0.25], [2.0**-14, -(2.0**-14), 2.0**-15]], np.float32)
+    network = LearnNetwork(
+        InputFormat((1, 1, 2), bits=1, scale=1.0, constant=True),
+        (
+            Stage("beside", (1, 1, 2), (1, 1, 3), (INPUT,), neuron=Neuron()),
+            Stage("readout", (1, 1, 3), (1, 1, 2), (0,)),
+        ),
+    )
+    chip, recipe = learn_chip(), Recipe(timesteps=1, batch=1)
+    parameters = Case(chip, network, recipe, 0, 1).parameters()
+    parameters.weights[0][:] = beside.reshape(1, 1, 2, 3)
+    step = TrainingMachine(learn_tasks(chip, network, recipe), parameters).step(
+        np.ones((1, 1, 1, 1, 2), np.uint8),
+        np.zeros(1, np.int64),
+        keep_gradients=True,
+        keep_spikes=True,
+    )
+    assert step.spikes[0].ravel().tolist() == [0, 1, 0]
+    assert (step.gradients[0][0, 0, 0] != 0).tolist() == [True, False, False]
+
+
 def test_an_overflow_skips_the_step_and_halves_the_scale():
     """Gradients beyond a 16-bit accumulator leave weights and momenta where they were; the step names the layer."""
     recipe = Recipe(timesteps=2, batch=2, loss_scale=2.0**24)

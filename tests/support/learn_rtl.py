@@ -126,13 +126,16 @@ class RandomCase:
         )
 
 
-def random_case(rng: np.random.Generator, config: ChipConfig) -> RandomCase:
-    """Draw a network of one to four layers, a recipe, weights, batches and stalls; again where they do not fit."""
+def random_case(rng: np.random.Generator, config: ChipConfig, side: int = 6) -> RandomCase:
+    """Draw a network of one to four layers, a recipe, weights, batches and stalls; again where they do not fit.
+
+    Images have up to ``side`` rows and columns.
+    """
     # Drawn once, or networks that always fit would be most of them.
     hidden, is_dense = int(rng.choice([0, 1, 1, 2, 2, 3])), bool(rng.random() < 0.2)
     while True:
         try:
-            network = _random_network(rng, config, hidden, is_dense)
+            network = _random_network(rng, config, hidden, 1 if is_dense else side)
             recipe = _random_recipe(rng)
             batch = recipe.batch if rng.random() < 0.7 else int(rng.integers(1, recipe.batch + 1))
             program = learn_tasks(config, network, recipe, batch)
@@ -166,13 +169,13 @@ def _random_recipe(rng: np.random.Generator) -> Recipe:
 
 
 def _random_network(
-    rng: np.random.Generator, config: ChipConfig, hidden: int, is_dense: bool
+    rng: np.random.Generator, config: ChipConfig, hidden: int, side: int
 ) -> LearnNetwork:
     signed = bool(rng.random() < 0.3)
-    sides = (1, 1) if is_dense else (int(rng.integers(1, 7)), int(rng.integers(1, 7)))
+    sides = int(rng.integers(1, side + 1)), int(rng.integers(1, side + 1))
     bits = int(rng.integers(2, 9)) if signed else int(rng.choice([1, 1, *range(2, 9)]))
     image = InputFormat(
-        (*sides, int(rng.integers(1, 30 if is_dense else 12))),
+        (*sides, int(rng.integers(1, 30 if side == 1 else 12))),
         bits=bits,
         signed=signed,
         scale=float(rng.choice([2.0**-bits, 1.5 / 2**bits])),
