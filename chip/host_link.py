@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .bit_fields import pack_fields, unpack_fields
 from .config import ManyCoreConfig
 from .memory_map import WORD_BITS, CoreMemories, Memory
 from .packet import FlitLayout
@@ -113,25 +114,12 @@ class Header:
         ValueError
             Naming a field whose value does not fit.
         """
-        word, shift = 0, 0
-        for name, bits in HEADER_FIELDS:
-            value = int(getattr(self, name))
-            if not 0 <= value < 1 << bits:
-                raise ValueError(
-                    f"{name} of a header must be within 0..{(1 << bits) - 1}, not {value}"
-                )
-            word |= value << shift
-            shift += bits
-        return word
+        return pack_fields(HEADER_FIELDS, vars(self), "a header")
 
     @classmethod
     def unpack(cls, beat: int) -> Header:
         """Return the fields of a beat; bits above the header's are left out."""
-        values: list[int] = []
-        for _, bits in HEADER_FIELDS:
-            values.append(beat & ((1 << bits) - 1))
-            beat >>= bits
-        return cls(*values)
+        return cls(**unpack_fields(HEADER_FIELDS, beat))
 
 
 assert [f.name for f in fields(Header)] == [name for name, _ in HEADER_FIELDS]

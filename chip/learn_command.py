@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .bit_fields import Fields, bits_of, pack_fields, unpack_fields
 from .learn_network import LearnError
 from .learn_program import Operation, Queue
 
 __all__ = [
     "BACKWARD_FIELDS", "COMMANDS", "COMMAND_WORDS", "HEADER_FIELDS", "LOOKUP_FIELDS", "SEGMENTS", "TRANSFER_FIELDS",
-    "VECTOR_FIELDS", "WORD_BITS", "Fields", "bits_of", "decode_command", "encode_command", "fields_of",
+    "VECTOR_FIELDS", "WORD_BITS", "decode_command", "encode_command", "fields_of",
 ]  # fmt: skip
-
-Fields = tuple[tuple[str, int], ...]
 
 WORD_BITS = 32  # of a command's memory
 COMMANDS = 64  # that a queue of the RTL holds
@@ -92,11 +91,6 @@ VECTOR_FIELDS: Fields = (
 )
 
 
-def bits_of(fields: Fields) -> int:
-    """Return the bits of all fields."""
-    return sum(bits for _, bits in fields)
-
-
 COMMAND_WORDS = -(
     -(
         bits_of(HEADER_FIELDS)
@@ -127,25 +121,16 @@ def encode_command(
     """
     header = {"operation": operation}
     header |= {f"wait_{of.name.lower()}": count for of, count in waits.items()}
-    word, shift = 0, 0
-    for fields, given in ((HEADER_FIELDS, header), (fields_of(queue), values)):
-        for name, bits in fields:
-            value = int(given.get(name, 0))
-            if not 0 <= value < 1 << bits:
-                raise LearnError(
-                    f"{name} of a command of queue {queue.name.lower()} must be within 0..{(1 << bits) - 1}, not "
-                    f"{value}: the network or the chip is too large for the RTL"
-                )
-            word |= value << shift
-            shift += bits
+    what = f"a command of queue {queue.name.lower()}"
+    try:
+        word = pack_fields(HEADER_FIELDS, header, what)
+        word |= pack_fields(fields_of(queue), values, what) << bits_of(HEADER_FIELDS)
+    except ValueError as error:
+        raise LearnError(f"{error}: the network or the chip is too large for the RTL") from None
     return tuple(word >> WORD_BITS * n & ((1 << WORD_BITS) - 1) for n in range(COMMAND_WORDS))
 
 
 def decode_command(queue: Queue, words: Sequence[int]) -> dict[str, int]:
     """Return the fields of a command's task: the reverse of `encode_command`."""
     word = sum(int(part) << WORD_BITS * n for n, part in enumerate(words)) >> bits_of(HEADER_FIELDS)
-    values = {}
-    for name, bits in fields_of(queue):
-        values[name] = word & ((1 << bits) - 1)
-        word >>= bits
-    return values
+    return unpack_fields(fields_of(queue), word)

@@ -274,21 +274,21 @@ class _Encoder:
         sums = self._base("forward_results") + behind * words
         own = of("gradients", index).frame_rows
         constants: tuple[float, ...]
-        ins: tuple[tuple[int, int, int], ...]  # first row, rows of a frame, frames
-        outs: tuple[tuple[int, int, int], ...]
+        ins: tuple[tuple[int, int], ...]  # first row, rows of a frame
+        outs: tuple[tuple[int, int], ...]
         scale = network.input_scale(stage) * 2.0 ** (network.planes(stage) - 1)
         neuron = stage.neuron
         if operation == Operation.NEURONS:
             assert neuron is not None
             bits = of("spikes", index).frame_rows
-            ins = ((sums, words, 0),)
+            ins = ((sums, words),)
             outs = _after(results, (own, frames), (bits, frames), (bits, frames))
             constants = (scale, neuron.leak, neuron.threshold, neuron.half_width)
         elif operation == Operation.READOUT:
             terms = self._program.batch * (channels if recipe.loss == "mse" else 1)
             share = float(np.float32(1.0) / np.float32(steps))
             loss = (2.0 if recipe.loss == "mse" else 1.0) * self._loss_scale / terms
-            ins = ((sums, words, 0), (inputs, of("targets").frame_rows, samples))
+            ins = ((sums, words), (inputs, of("targets").frame_rows))
             outs = _after(results, (own, frames), (of("logits").frame_rows, samples))
             constants = (scale, share, loss, recipe.readout_leak)
         elif operation == Operation.NEURON_GRADIENTS:
@@ -319,7 +319,7 @@ class _Encoder:
             "channels": 2 * self._width if operation == Operation.OPTIMISE else channels,
         }
         for way, arrays in (("in", ins), ("out", outs)):
-            for n, (row, frame_rows, _) in enumerate(arrays):
+            for n, (row, frame_rows) in enumerate(arrays):
                 values |= {f"{way}_row_{n}": row, f"{way}_frame_rows_{n}": frame_rows}
         for n, value in enumerate(constants):
             values[f"constant_{n}"] = int(np.float32(value).view(np.uint32))
@@ -334,10 +334,10 @@ def _frames(array: Array, first: int, frames: int) -> Segment:
     return array.row + first * array.frame_rows, frames * array.frame_rows, 0
 
 
-def _after(row: int, *arrays: tuple[int, int]) -> tuple[tuple[int, int, int], ...]:
-    """Return arrays of (rows of a frame, frames) that follow one another from a row on."""
+def _after(row: int, *arrays: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Return first row and rows of a frame of arrays (rows of a frame, frames) that follow one another."""
     found = []
     for frame_rows, frames in arrays:
-        found.append((row, frame_rows, frames))
+        found.append((row, frame_rows))
         row += frame_rows * frames
     return tuple(found)

@@ -12,9 +12,10 @@ from ..chip.config import ChipConfig
 from ..chip.host_link import HostLink
 from ..chip.learn_command import WORD_BITS
 from ..chip.learn_link import FUSION_OP, OP_BITS
+from .axis import axis_ports
 from .cores.chip import Chip
 from .engines.chip import LearnChip
-from .engines.layouts import memory_request, memory_response
+from .engines.layouts import memory_ports
 
 __all__ = ["FusionChip", "HostSplit"]
 
@@ -171,18 +172,8 @@ class FusionChip(wiring.Component):
         self._beat = HostLink(config.many_core).beat_bits
         super().__init__(
             {
-                "s_axis_tdata": In(self._beat),
-                "s_axis_tvalid": In(1),
-                "s_axis_tready": Out(1),
-                "s_axis_tlast": In(1),
-                "m_axis_tdata": Out(self._beat),
-                "m_axis_tvalid": Out(1),
-                "m_axis_tready": In(1),
-                "m_axis_tlast": Out(1),
-                "memory_request": Out(memory_request(config.learn)),
-                "memory_response_valid": In(1),
-                "memory_response": In(memory_response(config.learn)),
-                "is_running": Out(1),
+                **axis_ports(self._beat),
+                **memory_ports(config.learn),
             }
         )
 

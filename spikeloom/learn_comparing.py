@@ -157,9 +157,11 @@ class StepComparison:
         transport = self._transport
         usual, transport.most_cycles = transport.most_cycles, self._most_cycles
         try:
-            return self.driver.step()
+            try:
+                return self.driver.step()
+            finally:
+                transport.most_cycles = usual
         except CosimError as error:
-            transport.most_cycles = usual
             status = self.driver.status(clear_errors=False)
             ended = ", ".join(
                 f"{q.name.lower()} {n}" for q, n in zip(Queue, status.ended, strict=True)
@@ -167,8 +169,6 @@ class StepComparison:
             raise CosimError(
                 f"the step did not end: {error}; cycle {status.cycles}, tasks ended: {ended}"
             ) from None
-        finally:
-            transport.most_cycles = usual
 
     def _read(self, step: int, expected: Arrays) -> LearnDifference | None:
         """Read the memory, array by array as they were made, to the first difference."""

@@ -17,7 +17,7 @@ from spikeloom.chip.learn_program import ENGINES, LearnProgram, Operation, Queue
 from spikeloom.chip.learn_stalls import NO_STALLS, STALL_PERIOD, stall_pattern
 from spikeloom.hw.cosim.dram import Dram
 from spikeloom.hw.engines.dma import Dma
-from spikeloom.hw.engines.sequencer import Sequencer
+from spikeloom.hw.engines.sequencer import Sequencer, connect_dma
 from spikeloom.sim.engines import timeline
 from spikeloom.sim.engines.timeline import run_timeline
 
@@ -53,16 +53,8 @@ class Toy(wiring.Component):
             frames = task.samples if queue == Queue.VECTOR else task.frames
             m.d.sync += left.eq(Mux(start, frames - 1, Mux(left != 0, left - 1, 0)))
             m.d.comb += ends.eq(Mux(start, frames == 1, left == 1))
+        connect_dma(m, sequencer, dma)
         m.d.comb += [
-            dma.task.eq(sequencer.transfer),
-            dma.queue.eq(sequencer.transfer_queue),
-            dma.prepare.eq(sequencer.prepare),
-            dma.start.eq(sequencer.transfer_start),
-            dma.clear.eq(sequencer.begin),
-            sequencer.issued.eq(dma.issued),
-            sequencer.ends.eq(dma.ends),
-            sequencer.ends_queue.eq(dma.ends_queue),
-            sequencer.in_flight.eq(dma.in_flight),
             dma.response_valid.eq(dram.response_valid),
             dma.response.eq(dram.response),
             dram.is_running.eq(sequencer.is_running),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from ...chip.config import ChipConfig
 from ...chip.host_link import HostLink
+from ..axis import axis_ports
 from ..carried import check_carried
 from .host import HostPort
 from .mesh import Mesh
@@ -46,14 +46,7 @@ class Chip(wiring.Component):
         beat = HostLink(config.many_core).beat_bits
         super().__init__(
             {
-                "s_axis_tdata": In(beat),
-                "s_axis_tvalid": In(1),
-                "s_axis_tready": Out(1),
-                "s_axis_tlast": In(1),
-                "m_axis_tdata": Out(beat),
-                "m_axis_tvalid": Out(1),
-                "m_axis_tready": In(1),
-                "m_axis_tlast": Out(1),
+                **axis_ports(beat),
             }
         )
 

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...chip.config import ChipConfig
 from ...chip.host_link import STEP_COUNT_BITS, HostError, HostLink
+from ..axis import axis_ports
 from .block_fifo import BlockFifo
 from .fifo import Fifo
 from .host_decoder import HostDecoder
@@ -111,14 +112,7 @@ class HostPort(wiring.Component):
             {f"flit_out_{port}": Out(flits) for port in range(link.ports)}
             | {f"flit_in_{column}": In(flits) for column in range(link.columns)}
             | {
-                "s_axis_tdata": In(link.beat_bits),
-                "s_axis_tvalid": In(1),
-                "s_axis_tready": Out(1),
-                "s_axis_tlast": In(1),
-                "m_axis_tdata": Out(link.beat_bits),
-                "m_axis_tvalid": Out(1),
-                "m_axis_tready": In(1),
-                "m_axis_tlast": Out(1),
+                **axis_ports(link.beat_bits),
                 "chain_out": Out(stream.Signature(chain_struct(link))),
                 "chain_in": In(stream.Signature(chain_struct(link))),
                 "start": Out(1),

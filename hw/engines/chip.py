@@ -6,7 +6,6 @@ from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
 
 from ...chip.config import ChipConfig
 from ...chip.formats import FP32
@@ -15,6 +14,7 @@ from ...chip.learn_command import COMMANDS, WORD_BITS
 from ...chip.learn_link import LearnHostError
 from ...chip.learn_program import ENGINES, Queue
 from ...chip.learn_signature import EVENT_BITS, ROW_BITS
+from ..axis import axis_ports
 from ..cores.signatures import Signature
 from ..fp.compare import is_finite
 from ..memory import Ram
@@ -22,9 +22,9 @@ from .backward import BackwardEngine
 from .buffers import MaskedRam
 from .dma import Dma
 from .host import LearnHost
-from .layouts import memory_request, memory_response, row_bits
+from .layouts import memory_ports, row_bits
 from .lookup import LookupEngine
-from .sequencer import Sequencer
+from .sequencer import Sequencer, connect_dma
 from .vector import VectorEngine
 
 __all__ = ["LearnChip"]
@@ -69,18 +69,8 @@ class LearnChip(wiring.Component):
         self._config, self._learn = config, check_carried(config)
         super().__init__(
             {
-                "s_axis_tdata": In(WORD_BITS),
-                "s_axis_tvalid": In(1),
-                "s_axis_tready": Out(1),
-                "s_axis_tlast": In(1),
-                "m_axis_tdata": Out(WORD_BITS),
-                "m_axis_tvalid": Out(1),
-                "m_axis_tready": In(1),
-                "m_axis_tlast": Out(1),
-                "memory_request": Out(memory_request(self._learn)),
-                "memory_response_valid": In(1),
-                "memory_response": In(memory_response(self._learn)),
-                "is_running": Out(1),
+                **axis_ports(WORD_BITS),
+                **memory_ports(self._learn),
             }
         )
         self._sizes = self._learn.buffers.sizes
@@ -222,17 +212,7 @@ class LearnChip(wiring.Component):
                 engine.task.eq(getattr(sequencer, f"task_{name}")),
                 getattr(sequencer, f"ends_{name}").eq(engine.done),
             ]
-        m.d.comb += [
-            dma.task.eq(sequencer.transfer),
-            dma.queue.eq(sequencer.transfer_queue),
-            dma.prepare.eq(sequencer.prepare),
-            dma.start.eq(sequencer.transfer_start),
-            dma.clear.eq(sequencer.begin | sequencer.stop),
-            sequencer.issued.eq(dma.issued),
-            sequencer.ends.eq(dma.ends),
-            sequencer.ends_queue.eq(dma.ends_queue),
-            sequencer.in_flight.eq(dma.in_flight),
-        ]
+        connect_dma(m, sequencer, dma)
 
     def _signatures(self, m: Module, sequencer: Sequencer, dma: Dma, host: LearnHost) -> None:
         """Add the registers of chip/learn_signature.py."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Member, Out
 
-from ...chip.learn_command import HEADER_FIELDS, TRANSFER_FIELDS, Fields
+from ...chip.bit_fields import Fields
+from ...chip.learn_command import HEADER_FIELDS, TRANSFER_FIELDS
 from ...chip.learn_config import LearnConfig
 
 __all__ = [
-    "BUFFER_ROW_BITS", "DRAM_ROW_BITS", "command_struct", "memory_request", "memory_response", "row_bits",
-    "task_struct", "write_struct",
+    "BUFFER_ROW_BITS", "DRAM_ROW_BITS", "command_struct", "memory_ports", "memory_request", "memory_response",
+    "row_bits", "task_struct", "write_struct",
 ]  # fmt: skip
 
 DRAM_ROW_BITS = dict(TRANSFER_FIELDS)["dram_row_0"]
@@ -43,6 +45,16 @@ def memory_request(config: LearnConfig) -> stream.Signature:
 def memory_response(config: LearnConfig) -> data.StructLayout:
     """Return what the memory answers, in the order of the requests; a write is answered too."""
     return data.StructLayout({"data": row_bits(config), "error": 1})
+
+
+def memory_ports(config: LearnConfig) -> dict[str, Member]:
+    """Return a chip's port to its memory, and whether a step runs."""
+    return {
+        "memory_request": Out(memory_request(config)),
+        "memory_response_valid": In(1),
+        "memory_response": In(memory_response(config)),
+        "is_running": Out(1),
+    }
 
 
 def write_struct(config: LearnConfig) -> data.StructLayout:

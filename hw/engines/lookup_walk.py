@@ -41,7 +41,28 @@ Geometry = data.StructLayout(
 )
 
 
-class PositionWalk(wiring.Component):
+class _Walk(wiring.Component):
+    """The ports of a walk."""
+
+    geometry: data.View[data.StructLayout]
+    restart: Signal
+    advance: Signal
+    place: data.View[data.StructLayout]
+    ends: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "geometry": In(Geometry),
+                "restart": In(1),
+                "advance": In(1),
+                "place": Out(Place),
+                "ends": Out(1),
+            }
+        )
+
+
+class PositionWalk(_Walk):
     """Visit the output positions of all frames: frames, rows, columns.
 
     Behaviour
@@ -62,23 +83,6 @@ class PositionWalk(wiring.Component):
     place : Out(Place)
     ends : Out(1)
     """
-
-    geometry: data.View[data.StructLayout]
-    restart: Signal
-    advance: Signal
-    place: data.View[data.StructLayout]
-    ends: Signal
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "geometry": In(Geometry),
-                "restart": In(1),
-                "advance": In(1),
-                "place": Out(Place),
-                "ends": Out(1),
-            }
-        )
 
     def elaborate(self, platform: object) -> Module:
         """Build three counters, and an address for each."""
@@ -136,7 +140,7 @@ class PositionWalk(wiring.Component):
         return m
 
 
-class TapWalk(wiring.Component):
+class TapWalk(_Walk):
     """Visit the input words under all taps: rows and columns of the kernel, words.
 
     Behaviour
@@ -155,23 +159,6 @@ class TapWalk(wiring.Component):
     place : Out(Place)
     ends : Out(1)
     """
-
-    geometry: data.View[data.StructLayout]
-    restart: Signal
-    advance: Signal
-    place: data.View[data.StructLayout]
-    ends: Signal
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "geometry": In(Geometry),
-                "restart": In(1),
-                "advance": In(1),
-                "place": Out(Place),
-                "ends": Out(1),
-            }
-        )
 
     def elaborate(self, platform: object) -> Module:
         """Build three counters; within a row of the kernel the words of all taps follow one another."""

@@ -17,9 +17,10 @@ from ...chip.learn_command import (
 )
 from ...chip.learn_program import ENGINES, Operation, Queue
 from .command_queue import CommandQueue
+from .dma import Dma
 from .layouts import command_struct, task_struct
 
-__all__ = ["COUNT_BITS", "CYCLE_BITS", "Sequencer"]
+__all__ = ["COUNT_BITS", "CYCLE_BITS", "Sequencer", "connect_dma"]
 
 COUNT_BITS = 12
 CYCLE_BITS = 32
@@ -269,3 +270,18 @@ class Sequencer(wiring.Component):
         with m.If(self.begin):
             m.d.sync += last.eq(len(TRANSFERS) - 1)
         return is_taken
+
+
+def connect_dma(m: Module, sequencer: Sequencer, dma: Dma) -> None:
+    """Let the sequencer hand transfers to the DMA, and learn from it when they are through."""
+    m.d.comb += [
+        dma.task.eq(sequencer.transfer),
+        dma.queue.eq(sequencer.transfer_queue),
+        dma.prepare.eq(sequencer.prepare),
+        dma.start.eq(sequencer.transfer_start),
+        dma.clear.eq(sequencer.begin | sequencer.stop),
+        sequencer.issued.eq(dma.issued),
+        sequencer.ends.eq(dma.ends),
+        sequencer.ends_queue.eq(dma.ends_queue),
+        sequencer.in_flight.eq(dma.in_flight),
+    ]

@@ -10,6 +10,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...chip.bit_fields import pack_fields
 from ...chip.formats import FP32
 from ...chip.learn_command import VECTOR_FIELDS
 from ...chip.learn_config import LearnConfig
@@ -117,11 +118,7 @@ def instruction_word(step: Step, first: int, *, is_last: bool) -> int:
         values |= {
             "stores": 1, "store_array": store.array, "store_what": store.what, "store_when": store.when,
         }  # fmt: skip
-    word, place = 0, 0
-    for name, bits in _FIELDS:
-        word |= int(values.get(name, 0)) << place
-        place += bits
-    return word
+    return pack_fields(_FIELDS, values, "an instruction")
 
 
 @dataclass(frozen=True)

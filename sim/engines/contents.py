@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...chip.learn_network import INPUT, Floats, LearnNetwork, Neuron
+from ...chip.learn_rules import in_window
 
 __all__ = ["Contents", "memory_contents"]
 
@@ -63,5 +64,5 @@ def memory_contents(
 
 
 def _masks(neuron: Neuron, u: Floats) -> NDArray[np.uint8]:
-    distance = np.abs(u - np.float32(neuron.threshold))
-    return (distance < np.float32(neuron.half_width)).astype(np.uint8)
+    inside: Any = in_window(u, np.float32(neuron.threshold), np.float32(neuron.half_width))
+    return inside.astype(np.uint8)

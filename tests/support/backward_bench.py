@@ -10,7 +10,6 @@ import numpy as np
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from numpy.typing import NDArray
 
 from spikeloom.chip.learn_command import BACKWARD_FIELDS
 from spikeloom.chip.learn_config import LearnConfig
@@ -18,10 +17,12 @@ from spikeloom.hw.cosim.build import Recipe, build
 from spikeloom.hw.engines.backward import BackwardEngine
 from spikeloom.hw.verilog import emit
 
+from .engine_bench import Done, Words, read_done, task_bytes, task_words
+
 TOP = "backward_bench"
 WORDS = 4  # of 32 bits in a row
 WEIGHTS, GRADIENTS, MASKS = 1, 2, 4
-TASK_WORDS = -(-sum(bits for _, bits in BACKWARD_FIELDS) // 32)
+TASK_WORDS = task_words(BACKWARD_FIELDS)
 
 # Of each task: idle cycles before it, loads before it and while it runs, its fields, the loads; answered by the cycles
 # from start to done, faults (done or a write while idle, loads left over), the number of writes, and for each its
@@ -91,8 +92,6 @@ int main(int count, char** arguments) {
 }
 """
 
-Words = NDArray[np.uint32]
-
 
 @dataclass(frozen=True)
 class Task:
@@ -102,15 +101,6 @@ class Task:
     before: Words
     idle: int = 0
     during: Words = field(default_factory=lambda: np.zeros((0, 8), np.uint32))
-
-
-@dataclass(frozen=True)
-class Done:
-    """Cycles from start to done; faults; of each write: cycle, row, four words."""
-
-    cycles: int
-    faults: int
-    writes: Words
 
 
 class _Top(wiring.Component):
@@ -188,27 +178,10 @@ class BackwardBench:
         """Run tasks one after the other."""
         sent = b"".join(
             np.array([task.idle, len(task.before), len(task.during)], np.uint32).tobytes()
-            + _encoded(task.fields)
+            + task_bytes(BACKWARD_FIELDS, task.fields)
             + task.before.astype(np.uint32).tobytes()
             + task.during.astype(np.uint32).tobytes()
             for task in tasks
         )
         run = subprocess.run([str(self.build.program)], input=sent, capture_output=True, check=True)
-        words = np.frombuffer(run.stdout, np.uint32)
-        results, at = [], 0
-        for _ in tasks:
-            cycles, faults, count = (int(word) for word in words[at : at + 3])
-            writes = words[at + 3 : at + 3 + 6 * count].reshape(count, 6)
-            results.append(Done(cycles, faults, writes))
-            at += 3 + 6 * count
-        assert at == len(words)
-        return results
-
-
-def _encoded(fields: dict[str, int]) -> bytes:
-    word = shift = 0
-    for name, bits in BACKWARD_FIELDS:
-        assert 0 <= fields[name] < 1 << bits, name
-        word |= fields[name] << shift
-        shift += bits
-    return word.to_bytes(4 * TASK_WORDS, "little")
+        return read_done(run.stdout, len(tasks))

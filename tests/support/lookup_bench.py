@@ -11,7 +11,6 @@ import numpy as np
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from numpy.typing import NDArray
 
 from spikeloom.chip.learn_command import LOOKUP_FIELDS
 from spikeloom.chip.learn_config import LearnConfig
@@ -19,9 +18,11 @@ from spikeloom.hw.cosim.build import Recipe, build
 from spikeloom.hw.engines.lookup import LookupEngine
 from spikeloom.hw.verilog import emit
 
+from .engine_bench import Done, Words, read_done, task_bytes, task_words
+
 TOP = "lookup_bench"
 WORDS = 4  # of 32 bits in a row
-TASK_WORDS = -(-sum(bits for _, bits in LOOKUP_FIELDS) // 32)
+TASK_WORDS = task_words(LOOKUP_FIELDS)
 
 # Of each task: idle cycles before it, rows of both memories, the fields, the rows; answered by the cycles from start to
 # done, faults (done or a write while idle, a read beyond a memory), the number of writes, and for each its cycle, row
@@ -99,8 +100,6 @@ int main() {
 }
 """
 
-Words = NDArray[np.uint32]
-
 
 @dataclass(frozen=True)
 class Task:
@@ -110,15 +109,6 @@ class Task:
     operands: Words
     inputs: Words
     idle: int
-
-
-@dataclass(frozen=True)
-class Done:
-    """Cycles from start to done; faults of reads and writes; of each write: cycle, row, four words."""
-
-    cycles: int
-    faults: int
-    writes: Words
 
 
 class _Top(wiring.Component):
@@ -187,14 +177,9 @@ class LookupBench:
         parts: list[bytes] = []
         for task in tasks:
             head = [task.idle, len(task.operands), len(task.inputs)]
-            number = place = 0
-            for name, bits in LOOKUP_FIELDS:
-                assert 0 <= task.fields[name] < 1 << bits, name
-                number |= task.fields[name] << place
-                place += bits
             parts += [
                 np.array(head, np.uint32).tobytes(),
-                number.to_bytes(4 * TASK_WORDS, "little"),
+                task_bytes(LOOKUP_FIELDS, task.fields),
                 np.ascontiguousarray(task.operands, np.uint32).tobytes(),
                 np.ascontiguousarray(task.inputs, np.uint32).tobytes(),
             ]
@@ -202,12 +187,4 @@ class LookupBench:
             [str(self._build.program)], input=b"".join(parts), capture_output=True, check=False
         )
         assert run.returncode == 0, run.stderr
-        words, done = np.frombuffer(run.stdout, np.uint32), []
-        at = 0
-        for _ in tasks:
-            cycles, faults, count = (int(word) for word in words[at : at + 3])
-            at += 3
-            done.append(Done(cycles, faults, words[at : at + 6 * count].reshape(count, 6)))
-            at += 6 * count
-        assert at == len(words)
-        return done
+        return read_done(run.stdout, len(tasks))

@@ -18,6 +18,7 @@ from spikeloom.chip.learn_program import Operation
 from spikeloom.hw.cosim.build import Recipe, build
 from spikeloom.hw.engines.vector import VectorEngine
 from spikeloom.hw.verilog import emit
+from tests.support.engine_bench import task_bytes, task_words
 from tests.support.vector_cases import ARRAYS, Case
 from tests.support.vector_machine import Floats
 
@@ -131,7 +132,7 @@ class VectorBench:
     def __init__(self, config: LearnConfig) -> None:
         assert config.vector.width == 4
         self.config = config
-        words = -(-sum(bits for _, bits in VECTOR_FIELDS) // 32)
+        words = task_words(VECTOR_FIELDS)
         sizes = ("-CFLAGS", f"-DROWS={ROWS} -DTASK_WORDS={words}")
         recipe = Recipe(
             _MAIN,
@@ -140,7 +141,6 @@ class VectorBench:
             is_flat=True,
         )
         self.build = build(emit(_Top(VectorEngine(config)), TOP), TOP, recipe)
-        self._task_words = words
 
     def run(self, cases: Sequence[Case], seed: int = 0) -> list[Done]:
         """Run tasks one after the other, their arrays at random rows, among rows of random bits."""
@@ -202,15 +202,9 @@ class VectorBench:
             places.append((row, rows))
             row += len(case.outs[n]) * rows + int(rng.integers(0, 9))
         assert row <= ROWS
-        word, place = 0, 0
-        for name, bits in VECTOR_FIELDS:
-            value = values.get(name, int(rng.integers(0, 2)))
-            assert value < 1 << bits, name
-            word |= value << place
-            place += bits
+        fields = {name: values.get(name, int(rng.integers(0, 2))) for name, _ in VECTOR_FIELDS}
         head = np.array([work.skip, rng.integers(0, 4)], np.uint32)
-        task = word.to_bytes(4 * self._task_words, "little")
-        return task + head.tobytes() + memories.tobytes(), places
+        return task_bytes(VECTOR_FIELDS, fields) + head.tobytes() + memories.tobytes(), places
 
     def _pack(self, array: Floats, kind: str) -> NDArray[np.uint8]:
         """Return the rows of every frame: (frames, rows, 16)."""
