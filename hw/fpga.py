@@ -12,8 +12,10 @@ from typing import Any
 
 from ..chip.config import ChipConfig
 from .components import COMPONENTS, component_of
+from .fpga_harness import HARNESS, INSTANCE, harness
 from .fpga_result import ComponentUse, FpgaResult, PathStep, Resource, SeedRun
-from .verilog import CHIP_MODULE, FIXED, emit_chip
+from .memory import FlatPort
+from .verilog import CHIP_MODULE, FIXED, chip_ports, emit_chip
 from .yosys import NEXTPNR_ECP5, YOSYS, ToolError, ToolRun, run_tool, run_yosys
 
 __all__ = ["PARTS", "Part", "place_and_route"]
@@ -80,8 +82,8 @@ def place_and_route(
 ) -> FpgaResult:
     """Synthesise the chip for ``part``, and for an ECP5 place and route it with each seed.
 
-    Pins are left to the tool, and paths from and to them are not constrained: there is no board. A design that does
-    not fit, or cannot be routed, is an answer: `FpgaResult.problem` says why.
+    On an ECP5 the chip's ports end in registers that a scan fills and reads (`fpga_harness`): there is no board. A
+    design that does not fit, or cannot be routed, is an answer: `FpgaResult.problem` says why.
 
     Parameters
     ----------
@@ -113,7 +115,7 @@ def place_and_route(
     _tools(chosen)  # missing ones are told at once
     tell("Verilog")
     texts = emit_chip(config)
-    result, netlist = _synthesise(config, texts, chosen, target, tell)
+    result, netlist = _synthesise(config, texts, chip_ports(config), chosen, target, tell)
     if not chosen.device:
         return result
     tried = [
@@ -130,21 +132,30 @@ def _tools(part: Part) -> list[str]:
 
 
 def _synthesise(
-    config: ChipConfig, texts: Mapping[str, str], part: Part, target_mhz: float, tell: Progress
+    config: ChipConfig,
+    texts: Mapping[str, str],
+    ports: Sequence[FlatPort],
+    part: Part,
+    target_mhz: float,
+    tell: Progress,
 ) -> tuple[FpgaResult, bytes]:
-    """Run synthesis; return what it says, and its netlist."""
+    """Run synthesis of ``texts``, whose top has ``ports``; return what it says, and its netlist."""
+    around = {f"{HARNESS}.v": harness(CHIP_MODULE, ports)} if part.device else {}
     equal = " ".join(
         name for file in texts if (name := file.removesuffix(".v")) not in (CHIP_MODULE, *FIXED)
     )
     script = _SCRIPT.format(
-        files=" ".join(texts),
+        files=" ".join((*texts, *around)),
         synthesis=part.synthesis,
-        top=CHIP_MODULE,
+        top=HARNESS if part.device else CHIP_MODULE,
         keep=f"setattr -mod -set keep_hierarchy 1 {equal}" if equal else "",
         dissolve=f"setattr -mod -unset keep_hierarchy {equal}" if equal else "",
     )
     run = run_yosys(
-        script, texts, ["netlist.json"], progress=lambda text: tell(f"synthesis: {text}")
+        script,
+        {**texts, **around},
+        ["netlist.json"],
+        progress=lambda text: tell(f"synthesis: {text}"),
     )
     netlist = run.files["netlist.json"]
     table = _ECP5 if part.device else _XC7
@@ -242,9 +253,14 @@ def _problem(run: ToolRun, resources: Sequence[Resource]) -> str:
 
 
 def _cells(netlist: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (flattened name, type) of each cell of the top."""
+    """Return (flattened name in the chip, type) of each cell of the top."""
     tops = [m for m in netlist["modules"].values() if int(m["attributes"].get("top", "0"), 2)]
-    return [(name, cell["type"]) for name, cell in tops[0]["cells"].items()]
+    return [(_in_chip(name), cell["type"]) for name, cell in tops[0]["cells"].items()]
+
+
+def _in_chip(name: str) -> str:
+    """Return a name without the harness's part of it."""
+    return name.removeprefix(f"{INSTANCE}.")
 
 
 def _resources(
@@ -302,8 +318,8 @@ def _critical_path(report: Mapping[str, Any]) -> list[PathStep]:
     slowest = max(paths, key=lambda steps: sum(step["delay"] for step in steps))
     return [
         PathStep(
-            component=component_of(step["to"]["cell"]).name,
-            cell=step["to"]["cell"],
+            component=component_of(_in_chip(step["to"]["cell"])).name,
+            cell=_in_chip(step["to"]["cell"]),
             net=step.get("net", ""),
             kind=step["type"],
             delay_ns=step["delay"],

@@ -21,7 +21,7 @@ from spikeloom.hw.fp.adder import FloatAdder
 from spikeloom.hw.fpga import PARTS
 from spikeloom.hw.gates import component_gates, count_gates
 from spikeloom.hw.memory import RAM_MODULE, ByName, Ram
-from spikeloom.hw.verilog import CHIP_MODULE, emit
+from spikeloom.hw.verilog import CHIP_MODULE, chip_ports, emit
 from spikeloom.hw.verilog_text import Netlist
 from tests.support.learn_rtl import tiny_conv, tiny_mlp
 
@@ -176,7 +176,9 @@ def test_the_preset_holds_tiny_networks(network: LearnNetwork):
 @pytest.mark.slow
 def test_the_preset_has_no_more_memories_than_the_device():
     texts = fpga.emit_chip(CHIP)
-    found, _ = fpga._synthesise(CHIP, texts, PARTS["85k"], CHIP.clock_hz / 1e6, lambda _: None)
+    found, _ = fpga._synthesise(
+        CHIP, texts, chip_ports(CHIP), PARTS["85k"], CHIP.clock_hz / 1e6, lambda _: None
+    )
     uses = {item.name: item.used for item in found.resources}
     assert 0.8 * BLOCK_RAMS < uses["block RAM"] <= BLOCK_RAMS
     by_component = {part.component: part.uses for part in found.components}

@@ -165,6 +165,9 @@ class Schedule(wiring.Component):
         r = self.registers
         base = Signal(range(self._config.core.neurons + self._memories.most_lanes + 1))
         age = Signal(range(self._memories.most_lanes + 1))  # cycles of this group, up to lanes - 1
+        old_enough = (
+            Signal()
+        )  # that is: age is lanes - 1; the walk waits for it, so it is a register
         walking = Signal()  # in a group
         ended = Signal()  # the group's walk has
         is_last, is_over = Signal(), Signal()
@@ -175,17 +178,18 @@ class Schedule(wiring.Component):
             self.used_lanes.eq(Mux(is_last, remaining, lanes)),
             self.step.eq(walking & self.more),
             self.ends.eq(walking & ~self.more & ~ended),
-            is_over.eq(walking & ~self.more & (age == lanes - 1)),
+            is_over.eq(walking & ~self.more & old_enough),
             self.restart.eq(is_over),
         ]
         with m.If(walking):
-            with m.If(age != lanes - 1):
-                m.d.sync += age.eq(age + 1)
+            with m.If(~old_enough):
+                m.d.sync += [age.eq(age + 1), old_enough.eq(age + 2 == lanes)]
             with m.If(self.ends):
                 m.d.sync += ended.eq(1)
         with m.If(is_over):
             m.d.sync += [
                 age.eq(0),
+                old_enough.eq(lanes == 1),
                 ended.eq(0),
                 base.eq(base + lanes),
                 self.group.eq(self.group + 1),
@@ -194,6 +198,7 @@ class Schedule(wiring.Component):
         with m.If(self.begin):
             m.d.sync += [
                 age.eq(0),
+                old_enough.eq(lanes == 1),
                 ended.eq(0),
                 base.eq(0),
                 self.group.eq(0),
