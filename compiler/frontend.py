@@ -14,6 +14,7 @@ from .graph import Network, Population
 from .lower import Lowered, lower
 from .nir_fields import NEURON_TYPES
 from .nir_file import NetworkError, NirGraph, read_nir
+from .parameters import ParameterCount, count_parameters
 from .recurrence import order
 from .shapes import drop_dead_nodes, infer_shapes
 
@@ -31,10 +32,11 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network in its normal form and the record of the passes that made it."""
+    """A network in its normal form, the record of the passes that made it, and what its file held."""
 
     network: Network
     passes: tuple[PassRecord, ...]
+    parameters: ParameterCount
 
 
 def load_network(path: str | Path, producer: str = "auto", **options: object) -> Network:
@@ -79,7 +81,7 @@ def compile_graph(graph: NirGraph, producer: str = "auto", **options: object) ->
     network = replace(network, notes=(*notes, *network.notes))
     check_network(network)
     records.append(_fold_record(network))
-    return Loaded(network, tuple(records))
+    return Loaded(network, tuple(records), count_parameters(graph, shapes))
 
 
 def check_network(network: Network) -> None:

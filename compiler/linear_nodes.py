@@ -59,6 +59,14 @@ def linear_map(node: NirNode, shape: Shape) -> tuple[sparse.csr_array | None, Fl
     return None, None
 
 
+def connection_count(node: NirNode, shape: Shape) -> int:
+    """Return the connections of an affine or convolution ``node`` on values of ``shape``, zero weights included."""
+    if node.type in ("Affine", "Linear"):
+        weight = _matrix(node)
+        return prod(shape) // weight.shape[1] * weight.size
+    return _Window(node, shape).connection_count()
+
+
 def spread(node: NirNode, field: str, shape: Shape) -> Floats:
     """Return the field of ``node`` spread over ``shape``, flat.
 
@@ -276,6 +284,11 @@ class _Window:
                 "channels."
             )
         return matrix, np.repeat(np.broadcast_to(bias, (out_channels,)), places)
+
+    def connection_count(self) -> int:
+        """Return the connections of the unrolled convolution, those to the padding left out."""
+        out_channels, group_channels = self.node.floats("weight").shape[:2]
+        return out_channels * group_channels * int(np.count_nonzero(self._positions() >= 0))
 
     def pool(self, average: bool) -> sparse.csr_array:
         """Return the pool's matrix; an average divides by the whole window, padding included."""

@@ -15,7 +15,9 @@ from .model import ReportModel
 __all__ = ["AreaResult", "AreaRow", "Total", "estimate_area"]
 
 PLACES = ("core", "router", "chip")
+PUBLISHED_WORD_BYTES = 16  # of the memories of published chips, which say only how much they have
 OBSERVING = ("signatures", "counters")  # what only verification and reports need
+_SYNTHESIS = "generic synthesis of our Verilog by Yosys"
 
 Place = Literal["core", "router", "chip"]
 
@@ -140,7 +142,7 @@ def _logic(
             place=part["place"],
             component=part["component"],
             part="logic",
-            what=f"{part['what']}; {part['flip_flops']:,} flip-flops",
+            what=part["what"] + _flip_flops(part["flip_flops"]),
             quantity=part["gate_equivalents"],
             unit="gate equivalents",
             each_mm2=each,
@@ -148,11 +150,16 @@ def _logic(
             area_mm2=each * part["count"],
             status=worst_status(constants.nand2_um2.status, constants.logic_utilisation.status),
             source=_sources(
-                f"generic synthesis of our Verilog by Yosys; {gates['cell_source']}",
+                f"{gates.get('basis', _SYNTHESIS)}; {gates['cell_source']}",
                 constants.nand2_um2.source,
                 constants.logic_utilisation.source,
             ),
         )
+
+
+def _flip_flops(number: int | None) -> str:
+    """Return text that tells of them; nothing where they are unknown."""
+    return "" if number is None else f"; {number:,} flip-flops"
 
 
 def _memories(part: Mapping[str, Any], costs: AreaCosts, memories: CostTable) -> Iterable[AreaRow]:
@@ -171,12 +178,10 @@ def _memories(part: Mapping[str, Any], costs: AreaCosts, memories: CostTable) ->
             each /= constants.logic_utilisation.value
             kind = "latches"
         else:
-            each = memories.sram.area_mm2(size) / constants.macro_utilisation.value
-            kind = "SRAM, one port"
-            if not one_port:
-                used.append(constants.two_port_factor)
-                each *= constants.two_port_factor.value
-                kind = "SRAM, two ports"
+            ports = "1rw" if one_port else "1r1w"
+            each = memories.sram.area_mm2(size, ram["width"] / 8, ports)
+            each /= constants.macro_utilisation.value
+            kind = f"SRAM, {'one port' if one_port else 'two ports'}"
         sources += [constant.source for constant in used]
         statuses: list[Status] = [constant.status for constant in used]
         each *= ram["count"]
@@ -211,7 +216,7 @@ def _beside(
     chip: PublishedChip, area: float, cores: int, costs: AreaCosts, memories: CostTable
 ) -> dict[str, Any]:
     """Return a published chip, and what our tables say of its memory."""
-    macro = memories.sram.area_mm2(chip.sram_bytes_a_core)
+    macro = memories.sram.area_mm2(chip.sram_bytes_a_core, PUBLISHED_WORD_BYTES)
     macro /= costs.constants.macro_utilisation.value
     return chip.model_dump() | {
         "a_core_mm2": chip.area_mm2 / chip.cores,
@@ -230,7 +235,7 @@ def _notes(costs: AreaCosts) -> list[str]:
             "pads, PLL and test logic are not in it."
         ),
         "Synthesis knows no clock: at the speed of the fastest chips gates are larger.",
-        "Memories follow the size alone; wide and shallow ones are larger than that.",
+        "Memories are macros by CACTI, by size, word and ports; of two ports they have a second one in every cell.",
         "Yosys' generic gates have no cells for full adders, enables or resets: a library with them is denser.",
     ]
 

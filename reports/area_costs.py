@@ -1,23 +1,26 @@
-"""The cost table of area: gates, layout, published chips; sourced constants from YAML, checked."""
+"""The cost table of area: gates, layout, published chips; constants with their sources."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from .costs import Constant, Known, Status, Table, load_table, table_from_dict
+from .cost_figures import Constant, Known, Status
+from .cost_files import figure_file, place
+from .costs import Table
 from .model import ReportModel
 
-__all__ = ["AreaCosts", "PublishedChip", "area_costs_from_dict", "load_area_costs"]
+__all__ = ["AreaCosts", "PublishedChip", "load_area_costs"]
 
 
 class PublishedChip(ReportModel):
-    """A chip that exists: its die and its memory, as published."""
+    """A chip that exists: its node, its die and its memory, as published."""
 
     name: str
     shape: str
+    node_nm: int
     area_mm2: float = Field(gt=0)
     cores: int = Field(ge=1)
     sram_bytes_a_core: int = Field(gt=0)
@@ -32,38 +35,34 @@ class Constants(ReportModel):
     nand2_um2: Constant
     logic_utilisation: Constant
     macro_utilisation: Constant
-    two_port_factor: Constant
     latch_bit_gates: Constant
     smallest_sram_bytes: Constant
 
 
 class AreaCosts(Table):
-    """What logic and layout take at one node."""
+    """What logic and layout take at one node; ``published`` are chips of the same node."""
 
     kind = "area"
 
-    version: Literal[1]
+    version: Literal[2]
     constants: Constants
     published: tuple[PublishedChip, ...]
 
 
 def load_area_costs(node_nm_or_path: int | str | Path) -> AreaCosts:
-    """Load the table of a technology node, or one from a file.
+    """Return the table of a technology node, or a user's over it: docs/costs.md.
 
     Raises
     ------
     CostError
-        No such table, no YAML, or a field that is unknown, missing or out of range.
+        No such node, no YAML, or a figure that is unknown, lacks unit or source, or is out of range.
     """
-    return load_table(AreaCosts, "area", node_nm_or_path)
-
-
-def area_costs_from_dict(fields: Any, where: str) -> AreaCosts:
-    """Validate ``fields`` into a table; ``where`` names their origin in messages.
-
-    Raises
-    ------
-    CostError
-        One line per wrong field.
-    """
-    return table_from_dict(AreaCosts, fields, where)
+    where = place(node_nm_or_path)
+    chips = [PublishedChip.model_validate(chip) for chip in figure_file("area").published]
+    return AreaCosts(
+        version=2,
+        name=where.name("area"),
+        node_nm=where.node_nm,
+        constants=Constants(**where.constants("area")),
+        published=tuple(chip for chip in chips if chip.node_nm == where.node_nm),
+    )

@@ -1,8 +1,8 @@
-"""Energy of a many-core run: counts x costs = rows, which add up to components, layers and the total."""
+"""Energy of a many-core run: counts x costs = rows, which add up to components, units, cores, layers and the total."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum, isclose
@@ -13,13 +13,22 @@ from numpy.typing import NDArray
 
 from ..chip.config import ChipConfig
 from ..chip.events import CHIP_EVENTS, CORE_EVENT_INDEX, CORE_EVENTS, ROUTER_EVENTS
+from .accounts import SUM_TOLERANCE, Kind, Split
 from .costs import CostError, CostTable, Status, worst_status
-from .prices import FREE_EVENTS, Price, leakage_w, memories, prices
+from .prices import (
+    FREE_EVENTS,
+    Price,
+    leakage_w,
+    leakage_w_by_unit,
+    memories,
+    prices,
+    register_bits_by_unit,
+)
 
 Ints = NDArray[np.int64]
 
 # Components whose energy belongs to the whole chip rather than to the cores of a layer.
-SHARED_COMPONENTS = ("router", "host", "clock", "leakage", "leakage_unused")
+SHARED_COMPONENTS = ("router", "host", "clock", "leakage_unused")
 
 _ROUTER_EVENT_INDEX = {event.name: index for index, event in enumerate(ROUTER_EVENTS)}
 
@@ -28,11 +37,13 @@ _ROUTER_EVENT_INDEX = {event.name: index for index, event in enumerate(ROUTER_EV
 class EnergyRow:
     """One kind of event of one component: ``count`` a sample, ``cost_j`` joules each, ``energy_j`` joules a sample.
 
-    ``event`` names events of `chip.events`, or ``seconds`` for leakage, whose cost is watts.
+    ``event`` names events of `chip.events`, or ``seconds`` for leakage, whose cost is watts; ``kind`` tells what
+    switches from what time alone costs.
     """
 
     component: str
     event: str
+    kind: Kind
     count: float
     cost_j: float
     energy_j: float
@@ -45,13 +56,17 @@ class EnergyRow:
 class EnergyReport:
     """Mean energy a sample, in joules: rows, and their sums.
 
-    ``by_layer`` holds what the cores of each layer did, ``shared`` the components of the whole chip; together they are
-    the total. ``synops`` and ``seconds`` are those of a mean sample.
+    ``by_layer`` holds the components of each layer's cores: what happened in them, and what their memories leaked;
+    ``shared`` the components of the whole chip; together they are the total. ``by_core`` is in the order of the
+    counters. ``by_unit`` has no clock and no leakage: they are laid to the unit whose registers and memories they are.
+    ``synops`` and ``seconds`` are those of a mean sample.
     """
 
     rows: tuple[EnergyRow, ...]
     by_component: dict[str, float]
-    by_layer: dict[str, float]
+    by_core: tuple[Split, ...]
+    by_layer: dict[str, dict[str, float]]
+    by_unit: dict[str, Split]
     shared: dict[str, float]
     total: float
     synops: float
@@ -63,15 +78,33 @@ class EnergyReport:
         return self.total / self.synops * 1e12 if self.synops else None
 
     @property
-    def average_power_w(self) -> float:
+    def power_w(self) -> Split:
         """Energy over time, in watts."""
+        joules = {
+            kind: fsum(row.energy_j for row in self.rows if row.kind == kind)
+            for kind in ("dynamic", "static")
+        }
+        return Split(**{kind: value / self.seconds for kind, value in joules.items()})
+
+    @property
+    def average_power_w(self) -> float:
+        """All energy over time, in watts."""
         return self.total / self.seconds
 
-    def result_fields(self) -> dict[str, Any]:
-        """Return the fields of a `result.RunResult`."""
+    def layer_j(self, name: str) -> float:
+        """Return the energy of a layer's cores; 0 for a layer that has none."""
+        return fsum(self.by_layer.get(name, {}).values())
+
+    def result_fields(self, layers: Sequence[str]) -> dict[str, Any]:
+        """Return the fields of a `result.RunResult` whose layers are called ``layers``."""
         return {
             "energy_j": self.by_component | {"total": self.total},
             "energy_rows": [asdict(row) for row in self.rows],
+            "energy_by_core_j": list(self.by_core),
+            "energy_by_layer": {name: self.by_layer.get(name, {}) for name in layers},
+            "energy_shared_j": self.shared,
+            "energy_by_unit_j": self.by_unit,
+            "power_w": self.power_w,
         }
 
 
@@ -115,14 +148,15 @@ def energy(
     priced = prices(config, costs)
     check_events(priced)
     rows: list[EnergyRow] = []
-    per_core = np.zeros(len(core_counters))
+    per_core: dict[str, NDArray[np.float64]] = {}  # of each component that belongs to cores
     for price in priced:
         count = 0
         for event in price.events:
             if event in CORE_EVENT_INDEX:
                 column = core_counters[:, CORE_EVENT_INDEX[event]]
                 count += int(column.sum())
-                per_core += column * (price.cost_j / samples)
+                own = per_core.setdefault(price.component, np.zeros(len(core_counters)))
+                own += column * (price.cost_j / samples)
             elif event in _ROUTER_EVENT_INDEX:
                 count += int(router_counters[:, _ROUTER_EVENT_INDEX[event]].sum())
             else:
@@ -130,8 +164,25 @@ def energy(
         rows.append(_row(price, count / samples))
     seconds = chip_counters["cycles"] / config.clock_hz / samples
     rows += _leakage(config, costs, len(core_counters), seconds)
-    synops = int(core_counters[:, CORE_EVENT_INDEX["synops"]].sum()) / samples
-    return _sum_up(tuple(rows), per_core, core_layers, synops, seconds)
+    per_core["leakage"] = np.full(len(core_counters), leakage_w(config, costs) * seconds)
+    total = fsum(row.energy_j for row in rows)
+    by_component = {
+        name: fsum(row.energy_j for row in rows if row.component == name)
+        for name in dict.fromkeys(row.component for row in rows)
+    }
+    report = EnergyReport(
+        rows=tuple(rows),
+        by_component=by_component,
+        by_core=_by_core(per_core, len(core_counters)),
+        by_layer=_by_layer(per_core, core_layers),
+        by_unit=_by_unit(config, costs, rows),
+        shared={name: by_component[name] for name in SHARED_COMPONENTS if name in by_component},
+        total=total,
+        synops=int(core_counters[:, CORE_EVENT_INDEX["synops"]].sum()) / samples,
+        seconds=seconds,
+    )
+    _check_sums(report)
+    return report
 
 
 def check_events(priced: Iterable[Price]) -> None:
@@ -182,6 +233,7 @@ def _row(price: Price, count: float) -> EnergyRow:
     return EnergyRow(
         component=price.component,
         event=", ".join(price.events),
+        kind="dynamic",
         count=count,
         cost_j=price.cost_j,
         energy_j=count * price.cost_j,
@@ -203,6 +255,7 @@ def _leakage(config: ChipConfig, costs: CostTable, used: int, seconds: float) ->
         EnergyRow(
             component=component,
             event="seconds",
+            kind="static",
             count=seconds,
             cost_j=watts * cores,
             energy_j=seconds * watts * cores,
@@ -218,29 +271,63 @@ def _leakage(config: ChipConfig, costs: CostTable, used: int, seconds: float) ->
     ]
 
 
-def _sum_up(
-    rows: tuple[EnergyRow, ...],
-    per_core: NDArray[np.float64],
-    core_layers: Sequence[str],
-    synops: float,
-    seconds: float,
-) -> EnergyReport:
-    by_component = {
-        name: fsum(row.energy_j for row in rows if row.component == name)
-        for name in dict.fromkeys(row.component for row in rows)
+def _by_core(per_core: Mapping[str, NDArray[np.float64]], cores: int) -> tuple[Split, ...]:
+    dynamic = [values.tolist() for name, values in per_core.items() if name != "leakage"]
+    static = per_core["leakage"].tolist()
+    return tuple(
+        Split(dynamic=fsum(values[core] for values in dynamic), static=static[core])
+        for core in range(cores)
+    )
+
+
+def _by_layer(
+    per_core: Mapping[str, NDArray[np.float64]], core_layers: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    names = np.array(core_layers, dtype=object)
+    return {
+        layer: {
+            component: fsum(values[names == layer].tolist())
+            for component, values in per_core.items()
+        }
+        for layer in dict.fromkeys(core_layers)
     }
-    by_layer = {
-        name: fsum(
-            e for e, layer in zip(per_core.tolist(), core_layers, strict=True) if layer == name
+
+
+def _by_unit(config: ChipConfig, costs: CostTable, rows: Iterable[EnergyRow]) -> dict[str, Split]:
+    """Lay clock and leakage to units, by their register bits and by what their memories leak."""
+    weights = {
+        "clock": {n: float(bits) for n, bits in register_bits_by_unit(config).items()},
+        "leakage": leakage_w_by_unit(config, costs),
+    }
+    weights["leakage_unused"] = weights["leakage"]
+    parts: defaultdict[tuple[str, Kind], list[float]] = defaultdict(list)
+    for row in rows:
+        laid = weights.get(row.component, {row.component: 1.0})
+        whole = fsum(laid.values())
+        for unit, weight in laid.items():
+            parts[unit, row.kind].append(row.energy_j * (weight / whole))
+    units = dict.fromkeys(unit for unit, _ in parts)
+    return {
+        unit: Split(
+            dynamic=fsum(parts.get((unit, "dynamic"), ())),
+            static=fsum(parts.get((unit, "static"), ())),
         )
-        for name in dict.fromkeys(core_layers)
+        for unit in units
     }
-    shared = {name: by_component[name] for name in SHARED_COMPONENTS if name in by_component}
-    total = fsum(row.energy_j for row in rows)
+
+
+def _check_sums(report: EnergyReport) -> None:
+    """Add the account up in every other way; ArithmeticError if one differs."""
+    layers = [joules for layer in report.by_layer.values() for joules in layer.values()]
+    cores = [core.total for core in report.by_core]
+    shared = list(report.shared.values())
     for what, parts in (
-        ("components", by_component.values()),
-        ("layers and what they share", (*by_layer.values(), *shared.values())),
+        ("components", report.by_component.values()),
+        ("layers and what they share", [*layers, *shared]),
+        ("cores and what they share", [*cores, *shared]),
+        ("units", [unit.total for unit in report.by_unit.values()]),
     ):
-        if not isclose(fsum(parts), total, rel_tol=1e-9):
-            raise ArithmeticError(f"{what} add up to {fsum(parts)!r} J, the rows to {total!r} J")
-    return EnergyReport(rows, by_component, by_layer, shared, total, synops, seconds)
+        if not isclose(fsum(parts), report.total, rel_tol=SUM_TOLERANCE):
+            raise ArithmeticError(
+                f"{what} add up to {fsum(parts)!r} J, the rows to {report.total!r} J"
+            )

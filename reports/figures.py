@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,17 @@ def mesh_picture(result: RunResult, path: str | Path) -> None:
     ValueError
         If the file's name ends otherwise.
     """
+    save_figure(lambda: draw_mesh(result), path)
+
+
+def save_figure(draw: Callable[[], Figure], path: str | Path) -> None:
+    """Write what ``draw`` gives into a .svg, .png or .pdf file; the same figure gives the same file.
+
+    Raises
+    ------
+    ValueError
+        If the file's name ends otherwise.
+    """
     path = Path(path)
     kind = path.suffix.removeprefix(".").lower()
     if kind not in _FORMATS:
@@ -45,7 +57,7 @@ def mesh_picture(result: RunResult, path: str | Path) -> None:
         "font.size": 9,
     }
     with rc_context(options):
-        figure = draw_mesh(result)
+        figure = draw()
         buffer = BytesIO()
         figure.savefig(
             buffer,

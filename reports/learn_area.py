@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import ceil, fsum, isclose
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -58,12 +59,12 @@ class LearnTables(ReportModel):
         return self
 
 
-def load_learn_tables(node_nm: int) -> LearnTables:
-    """Load our tables of a node; CostError if there are none."""
+def load_learn_tables(node_nm_or_path: int | str | Path) -> LearnTables:
+    """Return the tables of a node, or a user's over them (docs/costs.md); CostError if they cannot be had."""
     return LearnTables(
-        learn=load_learn_costs(node_nm),
-        area=load_area_costs(node_nm),
-        many_core=load_costs(node_nm),
+        learn=load_learn_costs(node_nm_or_path),
+        area=load_area_costs(node_nm_or_path),
+        many_core=load_costs(node_nm_or_path),
     )
 
 
@@ -234,7 +235,7 @@ class _Account:
         area = share.value * fsum(row.area_mm2 for row in rows if row.part == "logic")
         yield self._memory(
             "control", f"{COMMANDS} commands of each queue", len(Queue), COMMANDS * COMMAND_WORDS * WORD_BITS / 8,
-            two_ports=True,
+            WORD_BITS / 8, two_ports=True,
         )  # fmt: skip
         yield LearnAreaRow(
             component="control", part="logic", what="queues, tokens, addresses: a share of the logic",
@@ -326,23 +327,24 @@ class _Account:
         )  # fmt: skip
         yield self._memory(
             "backward", f"lists of a row's channels, {engine.contexts} positions, twice", engine.rows,
-            2 * engine.contexts * listed / 8, two_ports=True,
+            2 * engine.contexts * listed / 8, engine.lanes * listed / engine.channels / 8,
+            two_ports=True,
         )  # fmt: skip
         yield self._memory(
             "backward", f"masks of a row's positions, of {TILES} tiles", engine.rows,
-            TILES * engine.contexts * engine.channels / 8, two_ports=True,
+            TILES * engine.contexts * engine.channels / 8, stages.channel_word / 8, two_ports=True,
         )  # fmt: skip
         yield self._memory(
             "backward", f"weights of a row, {engine.depth} words, twice", 2 * engine.rows,
-            engine.depth * engine.channels * self._operand / 8,
+            engine.depth * engine.channels * self._operand / 8, engine.channels * self._operand / 8,
         )  # fmt: skip
         yield self._memory(
             "backward", f"sums of a row, {engine.contexts} positions, twice", 2 * engine.rows,
-            engine.contexts * engine.channels * self._sum / 8, two_ports=True,
+            engine.contexts * engine.channels * self._sum / 8, engine.lanes * self._sum / 8, two_ports=True,
         )  # fmt: skip
         yield self._memory(
             "backward", f"gradients of a row, {engine.contexts} positions, twice", engine.rows,
-            2 * engine.contexts * engine.depth * self._operand / 8, two_ports=True,
+            2 * engine.contexts * engine.depth * self._operand / 8, self._operand / 8, two_ports=True,
         )  # fmt: skip
 
     def _vector(self) -> Iterator[LearnAreaRow]:
@@ -370,24 +372,31 @@ class _Account:
         lanes = min(vector.width, VECTOR_MACRO_LANES)
         yield self._memory(
             "vector", f"{REGISTERS} registers of {lanes} lanes, {config.vector_slots} slots, {VECTOR_PORTS} copies",
-            VECTOR_PORTS * vector.width / lanes, lanes * REGISTERS * config.vector_slots * 4, two_ports=True,
+            VECTOR_PORTS * vector.width / lanes, lanes * REGISTERS * config.vector_slots * 4, 4 * lanes,
+            two_ports=True,
         )  # fmt: skip
         yield self._memory(
             "vector",
             f"{vector.sums:,} partial sums of gradients, and of products",
             1,
             2 * 4 * vector.sums,
+            4,
         )
         yield self._latches(
             "vector", "predicates of a lane, two", vector.width, 2 * config.vector_slots
         )
 
     def _buffers(self) -> Iterator[LearnAreaRow]:
-        bank = self._tables.learn.constant("bank_bytes")
+        bank, word = (self._tables.learn.constant(n) for n in ("bank_bytes", "bank_word_bytes"))
         for name, size in self._config.buffers.model_dump().items():
             banks = max(1, ceil(size / bank.value))
             yield self._memory(
-                "buffers", f"{name}: 2 x {banks} banks", 2 * banks, size / banks, extra=(bank,)
+                "buffers",
+                f"{name}: 2 x {banks} banks",
+                2 * banks,
+                size / banks,
+                word.value,
+                extra=(bank,),
             )
 
     def _interface(self) -> LearnAreaRow:
@@ -406,11 +415,9 @@ class _Account:
     ) -> LearnAreaRow:
         """Return the row of floating-point units; 16-bit formats take the area of fp16."""
         learn, used = self._tables.learn, self._tables.area.constants.logic_utilisation
-        unit, scale = learn.constant(f"fp{bits}_{kind}_um2"), learn.constant("area_45_to_28")
-        each = unit.value * scale.value * 1e-6 / used.value
-        return self._row(
-            component, "logic", f"{what}, {bits} bits", count, each, 0, (unit, scale, used)
-        )
+        unit = learn.constant(f"fp{bits}_{kind}_um2")
+        each = unit.value * 1e-6 / used.value
+        return self._row(component, "logic", f"{what}, {bits} bits", count, each, 0, (unit, used))
 
     def _gates(
         self, component: Component, what: str, count: float, bits: float, kind: str, *, registers: bool = False
@@ -444,19 +451,17 @@ class _Account:
         )
 
     def _memory(
-        self, component: Component, what: str, count: float, size_bytes: float, *, two_ports: bool = False,
-        extra: tuple[Constant, ...] = (),
+        self, component: Component, what: str, count: float, size_bytes: float, word_bytes: float, *,
+        two_ports: bool = False, extra: tuple[Constant, ...] = (),
     ) -> LearnAreaRow:  # fmt: skip
         """Return the row of SRAM macros, or of latches where a macro would be too small."""
         area, sram = self._tables.area.constants, self._tables.many_core.sram
         if size_bytes < area.smallest_sram_bytes.value:
             latches = self._latches(component, what, count, 8 * size_bytes)
             return latches.model_copy(update={"part": "memory"})
-        each = sram.area_mm2(size_bytes) / area.macro_utilisation.value
+        each = sram.area_mm2(size_bytes, word_bytes, "1r1w" if two_ports else "1rw")
+        each /= area.macro_utilisation.value
         used = [area.macro_utilisation, *extra]
-        if two_ports:
-            each *= area.two_port_factor.value
-            used.append(area.two_port_factor)
         row = self._row(
             component, "memory", f"{what}; SRAM of {size_bytes:,.0f} bytes{', two ports' if two_ports else ''}", count,
             each, 8 * size_bytes * count, used,

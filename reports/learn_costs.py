@@ -1,4 +1,4 @@
-"""The cost tables of the learning engines and of the GPU beside them; sourced constants from YAML, checked."""
+"""The cost tables of the learning engines and of the GPU beside them; constants with their sources."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from .costs import Constant, CostError, Known, Status, Table, load_table
+from .cost_figures import Constant, Known, Status
+from .cost_files import FOLDER, figure_file, place, read_yaml, validated
+from .costs import Table, named
 from .model import ReportModel
 
 __all__ = ["GpuCosts", "LearnCosts", "PublishedDie", "load_gpu_costs", "load_learn_costs"]
-
-_FOLDER = Path(__file__).parent / "costs"
 
 
 class PublishedDie(ReportModel):
@@ -27,16 +27,11 @@ class PublishedDie(ReportModel):
 
 
 class _Constants(Table):
-    version: Literal[1]
     constants: dict[str, Constant]
 
     def constant(self, name: str) -> Constant:
         """Return a constant; CostError names those there are."""
-        if name not in self.constants:
-            raise CostError(
-                f"the {self.kind} table has no constant {name!r}; it has {', '.join(sorted(self.constants)) or 'none'}"
-            )
-        return self.constants[name]
+        return named(self.constants, name, f"{self.kind} table", "constant")
 
     def value(self, name: str) -> float:
         """Return a constant's value."""
@@ -48,6 +43,7 @@ class LearnCosts(_Constants):
 
     kind = "learning"
 
+    version: Literal[2]
     published: tuple[PublishedDie, ...]
 
 
@@ -56,16 +52,26 @@ class GpuCosts(_Constants):
 
     kind = "GPU"
 
+    version: Literal[1]
+
 
 def load_learn_costs(node_nm_or_path: int | str | Path) -> LearnCosts:
-    """Load the table of a technology node, or one from a file.
+    """Return the table of a technology node, or a user's over it: docs/costs.md.
 
     Raises
     ------
     CostError
-        No such table, no YAML, or a field that is unknown, missing or out of range.
+        No such node, no YAML, or a figure that is unknown, lacks unit or source, or is out of range.
     """
-    return load_table(LearnCosts, "learn", node_nm_or_path)
+    where = place(node_nm_or_path)
+    dies = figure_file("learn").published
+    return LearnCosts(
+        version=2,
+        name=where.name("learn"),
+        node_nm=where.node_nm,
+        constants=where.constants("learn", where.memory()),
+        published=tuple(PublishedDie.model_validate(die) for die in dies),
+    )
 
 
 def load_gpu_costs(path: str | Path | None = None) -> GpuCosts:
@@ -76,4 +82,5 @@ def load_gpu_costs(path: str | Path | None = None) -> GpuCosts:
     CostError
         No YAML, or a field that is unknown, missing or out of range.
     """
-    return load_table(GpuCosts, "gpu", str(_FOLDER / "v100.yaml" if path is None else path))
+    path = FOLDER / "v100.yaml" if path is None else Path(path)
+    return validated(GpuCosts, read_yaml(path), str(path), "GPU")

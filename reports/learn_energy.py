@@ -1,13 +1,16 @@
-"""Energy of a training step: counts x prices = rows, which add up to components, layers and the total."""
+"""Energy of training: counts x prices = rows, which add up to components, units, layers and the total."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from math import fsum, isclose
+from typing import Any
 
 from ..chip.config import ChipConfig
 from ..chip.learn_config import LearnConfig, LookupConfig
+from .accounts import SUM_TOLERANCE, Kind, Split
 from .costs import Constant, CostError, Status, worst_status
 from .learn_area import (
     LearnAreaResult,
@@ -31,6 +34,7 @@ FREE_EVENTS = {
     ("backward", "masked"): "a product that is left out moves nothing",
     ("vector", "elements"): "charged as operations",
 }
+WRITES = ("filled_bytes", "written_bytes")  # of a buffer's events; the others read
 SHARED = ("clock", "leakage", "dram background")  # of the whole chip rather than of a layer
 
 
@@ -48,28 +52,32 @@ class LearnPrice:
 
 @dataclass(frozen=True)
 class LearnEnergyRow:
-    """One kind of event of one component in a step: ``count`` of ``cost_j`` joules each."""
+    """One kind of event of one component: ``count`` of ``cost_j`` joules each; ``unit`` says what one consists of."""
 
     component: str
     event: str
+    kind: Kind
     count: float
     cost_j: float
     energy_j: float
-    what: str
+    unit: str
     source: str
     status: Status
 
 
 @dataclass(frozen=True)
 class LearnEnergy:
-    """Energy of a training step of a batch, in joules: rows, and their sums.
+    """Energy of a training step, or of several, in joules: rows, and their sums.
 
-    ``by_layer`` holds what each layer made the chip do, ``shared`` what does not belong to one; together the total.
+    ``by_layer`` holds what each layer made each component do, ``shared`` what does not belong to a layer; together the
+    total. ``by_unit`` has no clock and no leakage: they are laid to the unit whose registers, memory cells and logic
+    they are, by the estimate of area.
     """
 
     rows: tuple[LearnEnergyRow, ...]
     by_component: dict[str, float]
-    by_layer: dict[str, float]
+    by_layer: dict[str, dict[str, float]]
+    by_unit: dict[str, Split]
     shared: dict[str, float]
     total: float
     seconds: float
@@ -79,6 +87,30 @@ class LearnEnergy:
     def power_w(self) -> float:
         """Mean power, the memory beside the chip included."""
         return self.total / self.seconds
+
+    @property
+    def power(self) -> Split:
+        """Mean power by what causes it, in watts."""
+        joules = {
+            kind: fsum(row.energy_j for row in self.rows if row.kind == kind)
+            for kind in ("dynamic", "static")
+        }
+        return Split(**{kind: value / self.seconds for kind, value in joules.items()})
+
+    def layer_j(self, name: str) -> float:
+        """Return the energy of a layer, without what is shared."""
+        return fsum(self.by_layer.get(name, {}).values())
+
+    def result_fields(self) -> dict[str, Any]:
+        """Return the fields of a `learn_result.LearnResult`."""
+        return {
+            "energy_j": self.by_component | {"total": self.total},
+            "energy_rows": [asdict(row) for row in self.rows],
+            "energy_by_layer": self.by_layer,
+            "energy_shared_j": self.shared,
+            "energy_by_unit_j": self.by_unit,
+            "power_w": self.power,
+        }
 
     @property
     def pj_per_operation(self) -> float:
@@ -92,7 +124,9 @@ def learn_energy(
     tables: LearnTables | None = None,
     area: LearnAreaResult | None = None,
 ) -> LearnEnergy:
-    """Return the energy of a step; docs/learn_reports.md says what each event consists of.
+    """Return the energy of a step, or of several whose counts were added up.
+
+    docs/learn_reports.md says what each event consists of.
 
     Raises
     ------
@@ -108,28 +142,77 @@ def learn_energy(
     rows = [
         _row(price, counts.total(component, event)) for (component, event), price in prices.items()
     ]
-    by_layer = dict.fromkeys((row.layer for row in counts.rows), 0.0)
+    laid: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for row in counts.rows:
         if (row.component, row.event) in prices:
-            by_layer[row.layer] += row.count * prices[row.component, row.event].cost_j
+            joules = row.count * prices[row.component, row.event].cost_j
+            laid[row.layer][row.component] += joules
     rows += _shared(config, tables, area, counts)
     by_component = {
         name: fsum(row.energy_j for row in rows if row.component == name)
         for name in dict.fromkeys(row.component for row in rows)
     }
-    shared = {name: by_component[name] for name in SHARED}
-    total = fsum(row.energy_j for row in rows)
-    for what, parts in (
-        ("components", by_component),
-        ("layers and what they share", {**by_layer, **shared}),
-    ):
-        if len(parts) < 2 or not isclose(fsum(parts.values()), total, rel_tol=1e-9):
-            raise ArithmeticError(
-                f"{what} add up to {fsum(parts.values())!r} J, the rows to {total!r} J"
-            )
-    return LearnEnergy(
-        tuple(rows), by_component, by_layer, shared, total, counts.seconds, counts.macs
+    result = LearnEnergy(
+        rows=tuple(rows),
+        by_component=by_component,
+        by_layer={layer: dict(parts) for layer, parts in laid.items()},
+        by_unit=_by_unit(config, area, rows),
+        shared={name: by_component[name] for name in SHARED},
+        total=fsum(row.energy_j for row in rows),
+        seconds=counts.seconds,
+        macs=counts.macs,
     )
+    _check_sums(result)
+    return result
+
+
+def _by_unit(
+    config: ChipConfig, area: LearnAreaResult, rows: Iterable[LearnEnergyRow]
+) -> dict[str, Split]:
+    """Lay clock and leakage to units, by their register bits, memory cells and logic."""
+    registers, cells, logic = (defaultdict[str, float](float) for _ in range(3))
+    for row in area.rows:
+        if row.part == "logic":
+            registers[row.component] += row.bits
+            logic[row.component] += row.area_mm2
+        elif row.part == "memory":
+            cells[row.component] += row.bits
+    weights = {
+        ("clock", "cycles"): registers,
+        ("leakage", "memory seconds"): cells,
+        ("leakage", "logic seconds"): logic,
+        ("dram background", "seconds"): {"dram": 1.0},
+    }
+    buffers = config.learn.buffers.sizes
+    parts: defaultdict[tuple[str, Kind], list[float]] = defaultdict(list)
+    for row in rows:
+        own = "buffers" if row.component in buffers else row.component
+        laid = weights.get((row.component, row.event), {own: 1.0})
+        whole = fsum(laid.values())
+        for unit, weight in laid.items():
+            if weight:
+                parts[unit, row.kind].append(row.energy_j * (weight / whole))
+    return {
+        unit: Split(
+            dynamic=fsum(parts.get((unit, "dynamic"), ())),
+            static=fsum(parts.get((unit, "static"), ())),
+        )
+        for unit in dict.fromkeys(unit for unit, _ in parts)
+    }
+
+
+def _check_sums(result: LearnEnergy) -> None:
+    """Add the account up in every other way; ArithmeticError if one differs."""
+    layers = [joules for layer in result.by_layer.values() for joules in layer.values()]
+    for what, parts in (
+        ("components", list(result.by_component.values())),
+        ("layers and what they share", [*layers, *result.shared.values()]),
+        ("units", [unit.total for unit in result.by_unit.values()]),
+    ):
+        if len(parts) < 2 or not isclose(fsum(parts), result.total, rel_tol=SUM_TOLERANCE):
+            raise ArithmeticError(
+                f"{what} add up to {fsum(parts)!r} J, the rows to {result.total!r} J"
+            )
 
 
 def learn_prices(
@@ -150,7 +233,6 @@ class _Prices:
     def __init__(self, config: LearnConfig, tables: LearnTables, area: LearnAreaResult) -> None:
         self._config, self._learn, self._costs = config, tables.learn, tables.many_core
         self._operand, self._sum = config.operand_format.bits, config.accumulator_format.bits
-        self._scale = self._costs.constant("logic_45_to_28")
         self._register = self._costs.constant("register_bit")
         self._multiplexer = self._learn.constant("multiplexer_bit_pj")
         self._side_mm = area.area_mm2**0.5
@@ -181,7 +263,7 @@ class _Prices:
     def _operation(self, kind: str, bits: int) -> tuple[float, list[Constant]]:
         """Return the energy of a floating-point operation; 16-bit formats take that of fp16."""
         unit = self._learn.constant(f"fp{bits}_{kind}_pj")
-        return unit.value * self._scale.value, [unit, self._scale]
+        return unit.value, [unit]
 
     def _lookup(self, name: str, engine: LookupConfig) -> Iterator[LearnPrice]:
         add, used = self._operation("add", self._sum)
@@ -207,27 +289,27 @@ class _Prices:
         add, more = self._operation("add", self._sum)
         choice = (engine.channels - 1) * self._operand * self._multiplexer.value
         word = engine.lanes * self._sum / 8
-        sums = (
-            2 * sram.read_pj(engine.contexts * engine.channels * self._sum / 8, word) / engine.lanes
-        )
+        row_sums = engine.contexts * engine.channels * self._sum / 8
+        sums = sram.read_pj(row_sums, word, "1r1w") + sram.write_pj(row_sums, word, "1r1w")
+        sums /= engine.lanes
         yield self._price(
             "backward", "products", multiply + add + choice + sums,
             f"choice of a weight, product of {self._operand} bits, add of {self._sum} bits, sum read and written",
             [*used, *more, self._multiplexer], memory=True,
         )  # fmt: skip
         weight_word = engine.channels * self._operand / 8
-        row_memory = sram.read_pj(engine.depth * weight_word, weight_word)
+        weights = sram.read_pj(engine.depth * weight_word, weight_word)
         gradient = sram.read_pj(
-            2 * engine.contexts * engine.depth * self._operand / 8, self._operand / 8
+            2 * engine.contexts * engine.depth * self._operand / 8, self._operand / 8, "1r1w"
         )
         yield self._price(
-            "backward", "taken", row_memory + gradient, f"read of a gradient and of {engine.channels} weights", [],
+            "backward", "taken", weights + gradient, f"read of a gradient and of {engine.channels} weights", [],
             memory=True,
         )  # fmt: skip
         yield self._price(
             "backward",
             "word_writes",
-            row_memory,
+            sram.write_pj(engine.depth * weight_word, weight_word),
             f"write of {engine.channels} weights into a row's memory",
             [],
             memory=True,
@@ -239,9 +321,11 @@ class _Prices:
         )
         wire = self._costs.constant("wire_bit_mm")
         for name, size in self._config.buffers.model_dump().items():
-            access = self._costs.sram.read_pj(min(size, bank.value), word.value) / word.value
+            shape = min(size, bank.value), word.value
+            read, write = self._costs.sram.read_pj(*shape), self._costs.sram.write_pj(*shape)
             way = 8 * wire.value * share.value * self._side_mm
             for event in BUFFER_EVENTS:
+                access = (write if event in WRITES else read) / word.value
                 yield self._price(
                     name, event, access + way, f"a byte of a bank and over {share.value * self._side_mm:.2f} mm",
                     [bank, word, share, wire], memory=True,
@@ -269,6 +353,7 @@ def _row(price: LearnPrice, count: int) -> LearnEnergyRow:
     return LearnEnergyRow(
         price.component,
         price.event,
+        "dynamic",
         count,
         price.cost_j,
         count * price.cost_j,
@@ -286,15 +371,15 @@ def _shared(
     clock = costs.constant("clock_bit")
     pj = area.register_bits * clock.value
     yield LearnEnergyRow(
-        "clock", "cycles", counts.cycles, pj * 1e-12, counts.cycles * pj * 1e-12,
+        "clock", "cycles", "dynamic", counts.cycles, pj * 1e-12, counts.cycles * pj * 1e-12,
         f"a cycle of {area.register_bits:,.0f} register bits", clock.source, worst_status(clock.status),
     )  # fmt: skip
     names = ("temperature_k", "logic_leakage_w")
     here, logic = (learn.constant(name) for name in names)
     there, halving = (costs.constant(name) for name in ("sram_temperature_k", "leakage_halving_k"))
-    bank = learn.value("bank_bytes")
+    bank, word = learn.value("bank_bytes"), learn.value("bank_word_bytes")
     cells = fsum(row.bits for row in area.rows if row.part == "memory") / 8
-    sram_w = cells / bank * costs.sram.leakage_mw(bank) * 1e-3
+    sram_w = cells / bank * costs.sram.leakage_mw(bank, word) * 1e-3
     sram_w *= 2 ** ((here.value - there.value) / halving.value)
     used = (here, logic, there, halving)
     statuses: list[Status] = [constant.status for constant in used]
@@ -307,14 +392,14 @@ def _shared(
         ),
     ):
         yield LearnEnergyRow(
-            "leakage", event, seconds, watts, seconds * watts, what,
+            "leakage", event, "static", seconds, watts, seconds * watts, what,
             " | ".join([costs.sram.source, *(constant.source for constant in used)]),
             worst_status(*statuses),
         )  # fmt: skip
     idle = learn.constant("dram_background_w")
     watts = idle.value * dram_gb_s(config)
     yield LearnEnergyRow(
-        "dram background", "seconds", seconds, watts, seconds * watts,
+        "dram background", "seconds", "static", seconds, watts, seconds * watts,
         f"a second of {dram_gb_s(config):.0f} GB/s of HBM2", idle.source, worst_status(idle.status),
     )  # fmt: skip
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..chip.learn_program import LearnProgram, Operation, Queue
-from .result import write_whole
+from .trace_events import TraceWriter, lanes, save_trace
 
 
 def step_trace(program: LearnProgram, start: NDArray[Any], end: NDArray[Any]) -> dict[str, Any]:
     """Return a trace with a track for each queue and a slice for each task.
+
+    Transfers whose latencies overlap lie on tracks side by side.
 
     Parameters
     ----------
@@ -21,32 +23,21 @@ def step_trace(program: LearnProgram, start: NDArray[Any], end: NDArray[Any]) ->
     start, end : (tasks,) int64
         Cycles, from the step's timeline. A microsecond of the trace is one of the chip's clock.
     """
-    micros = 1e6 / program.config.clock_hz
-    events: list[dict[str, Any]] = [
-        {
-            "ph": "M",
-            "pid": 0,
-            "tid": 0,
-            "name": "process_name",
-            "args": {"name": program.config.name},
-        }
-    ]
+    writer = TraceWriter(program.config.clock_hz)
+    writer.process(0, program.config.name)
+    queues = program.column("queue")
+    lane = np.zeros(len(queues), dtype=np.int64)
+    for queue in Queue:
+        own = queues == queue
+        lane[own] = lanes(start[own].tolist(), end[own].tolist())
+    tracks = int(lane.max(initial=0)) + 1
     for queue in Queue:
         name = queue.name.lower().replace("_", " ")
-        events.append(
-            {"ph": "M", "pid": 0, "tid": int(queue), "name": "thread_name", "args": {"name": name}}
-        )
-        events.append(
-            {
-                "ph": "M",
-                "pid": 0,
-                "tid": int(queue),
-                "name": "thread_sort_index",
-                "args": {"sort_index": int(queue)},
-            }
-        )
+        for place in range(int(lane[queues == queue].max(initial=0)) + 1):
+            title = f"{name} {place + 1}" if place else name
+            writer.thread(0, _track(queue, place), title, int(queue) * tracks + place)
     stages = program.network.stages
-    rows = zip(program.tasks.tolist(), start.tolist(), end.tolist(), strict=True)
+    rows = zip(program.tasks.tolist(), start.tolist(), end.tolist(), lane.tolist(), strict=True)
     for (
         queue,
         operation,
@@ -57,7 +48,7 @@ def step_trace(program: LearnProgram, start: NDArray[Any], end: NDArray[Any]) ->
         channel,
         channels,
         size,
-    ), begin, stop in rows:
+    ), begin, stop, place in rows:
         what = Operation(operation).name.lower().replace("_", " ")
         arguments = {
             "micro batch": part, "frames": f"{first} to {first + frames}",
@@ -66,17 +57,25 @@ def step_trace(program: LearnProgram, start: NDArray[Any], end: NDArray[Any]) ->
         }  # fmt: skip
         if operation == Operation.TRANSFER:
             arguments["bytes"] = size
-        events.append(
-            {
-                "ph": "X", "pid": 0, "tid": queue, "name": f"{stages[stage].name}: {what}", "cat": what,
-                "ts": begin * micros, "dur": (stop - begin) * micros, "args": arguments,
-            }
-        )  # fmt: skip
-    return {"traceEvents": events, "displayTimeUnit": "ns"}
+        title = f"{stages[stage].name}: {what}"
+        writer.slice(0, _track(queue, place), title, begin, stop, arguments)
+    about = {
+        "network": program.network.name,
+        "chip": program.config.name,
+        "config_hash": program.config.config_hash,
+        "clock_hz": program.config.clock_hz,
+        "batch": program.batch,
+    }
+    return writer.trace(about)
+
+
+def _track(queue: int, lane: int) -> int:
+    """Return the number of a track: the queue's own for its first lane."""
+    return int(queue) + lane * len(Queue)
 
 
 def save_step_trace(
     program: LearnProgram, start: NDArray[Any], end: NDArray[Any], path: str | Path
 ) -> None:
     """Write the trace of a step; raises OSError if that cannot be done."""
-    write_whole(path, json.dumps(step_trace(program, start, end)))
+    save_trace(step_trace(program, start, end), path)

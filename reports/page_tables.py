@@ -1,219 +1,191 @@
-"""The rows of the page's tables and bars, as text ready to print."""
+"""Tables that the pages of both kinds of result have: energy, its sources, area, rooflines, provenance."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from typing import Any
 
+from .accounts import AreaSummary, EnergyRowModel, Split
 from .costs import STATUSES
-from .mesh_map import layer_colour
-from .result import RunResult
-from .units import count, interval, share, si
+from .page_parts import PageTable, Row, columns
+from .roofline import Roofline
+from .units import count, share, si
 
-_BINS = 30
+__all__ = [
+    "NAMES", "Bar", "area_bars", "area_table", "bars", "component_bars", "energy_table", "facts", "plain",
+    "roofline_table", "status_shares", "weakest",
+]  # fmt: skip
 
-# Notes of a layer that say what quantisation lost: name, heading of the column, whether it is a share.
-_LOSSES = (
-    ("weight_bits", "weight bits", False),
-    ("weight_error", "weight error", True),
-    ("decay_error", "decay error", False),
-    ("membrane_error", "membrane error", True),
-    ("output_mismatch", "outputs that differ", True),
-    ("clipped_inputs", "inputs clipped", True),
-)
-
-_COMPONENT_NAMES = {
+# What the components of the many-core and of the learning engines are called on the page.
+NAMES = {
     "axon": "axon memory", "synapse": "weight memory", "dendrite": "multiply and add", "soma": "neuron updates",
     "sender": "sender", "router": "network on chip", "host": "host port", "clock": "clock", "leakage": "leakage",
-    "leakage_unused": "leakage of unused cores",
+    "leakage_unused": "leakage of unused cores", "forward": "forward engine", "backward": "backward engine",
+    "update": "update engine", "vector": "vector unit", "dram": "DRAM",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One figure of the summary."""
+class Bar:
+    """One bar: its parts in percent of the longest bar, dynamic (or all) first."""
 
     name: str
     value: str
-    detail: str
+    share: str
+    width: float
+    static_width: float = 0.0
 
 
-def tiles(result: RunResult) -> list[Tile]:
-    """Return the figures that come first."""
-    latency, cycles = result.latency_s, result.cycles_per_sample
-    if result.accuracy is None:
-        accuracy = Tile("accuracy", "unknown", "the data has no labels")
-    else:
-        low, high = (100 * bound for bound in interval(result.accuracy, result.samples))
-        accuracy = Tile(
-            "accuracy",
-            share(result.accuracy),
-            f"of {result.samples:,} samples; 95 % interval {low:.1f} to {high:.1f} %",
+def bars(parts: Mapping[str, Split | float], unit: str, total: float) -> list[Bar]:
+    """Return a bar for each part, largest first; ``unit`` is J, W or mm2."""
+    sizes = {
+        name: (value.total if isinstance(value, Split) else value) for name, value in parts.items()
+    }
+    top = max(sizes.values(), default=0.0)
+    made: list[Bar] = []
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+        value = parts[name]
+        still = value.static if isinstance(value, Split) else 0.0
+        made.append(
+            Bar(
+                _name(name),
+                _mm2(size) if unit == "mm2" else si(size, unit),
+                share(size / total) if total else "-",
+                100 * (size - still) / top if top else 0.0,
+                100 * still / top if top else 0.0,
+            )
         )
-    synop = result.pj_per_synop
-    return [
-        accuracy,
-        Tile(
-            "latency",
-            si(latency.median, "s"),
-            f"median; {si(latency.min, 's')} to {si(latency.max, 's')}; {count(cycles.median)} cycles at "
-            f"{si(result.clock_hz, 'Hz')}",
+    return made
+
+
+def component_bars(rows: Sequence[EnergyRowModel], total: float, per: float = 1.0) -> list[Bar]:
+    """Return the components of an energy account, each split into dynamic and static; joules over ``per``."""
+    parts = {
+        name: Split(
+            dynamic=fsum(r.energy_j for r in rows if r.component == name and r.kind == "dynamic")
+            / per,
+            static=fsum(r.energy_j for r in rows if r.component == name and r.kind == "static")
+            / per,
+        )
+        for name in dict.fromkeys(row.component for row in rows)
+    }
+    return bars(parts, "J", total / per)
+
+
+def energy_table(rows: Sequence[EnergyRowModel], total: float, of: str) -> PageTable:
+    """Return where each joule comes from; ``of`` says what it is counted over: a sample, the run."""
+    happened = [row for row in rows if row.count]
+    numbers = _numbered(row.source for row in happened)
+    lines = [
+        Row(
+            (
+                _name(row.component), row.event, row.kind,
+                si(row.count, "s") if row.event.endswith("seconds") else count(row.count),
+                si(row.cost_j, "W" if row.event.endswith("seconds") else "J"), si(row.energy_j, "J"), row.status,
+                _numbers(row.source, numbers), row.unit,
+            )
+        )
+        for row in happened
+    ]  # fmt: skip
+    lines.append(Row(("total", "", "", "", "", si(total, "J"), "", "", ""), sum=True))
+    none = len(rows) - len(happened)
+    left_out = (
+        f"{none} of {len(rows)} kinds of events did not happen and are left out. " if none else ""
+    )
+    return PageTable(
+        "Where each joule comes from",
+        columns(
+            "component", "event", "kind", f">count {of}", ">cost each", f">energy {of}", "status", "source",
+            "one of them is",
         ),
-        Tile("throughput", f"{count(result.throughput_per_s)} /s", "samples, one after the other"),
-        Tile(
-            "energy",
-            si(result.energy_j["total"], "J"),
-            f"a sample, by the cost table; {si(result.average_power_w, 'W')} on average",
-        ),
-        Tile(
-            "energy a synaptic operation",
-            "unknown" if synop is None else si(synop * 1e-12, "J"),
-            "no synaptic operations"
-            if synop is None
-            else f"all energy; {si(_events_j(result) * result.samples / result.synops, 'J')} without "
-            "leakage and clock",
-        ),
-        Tile(
-            "synaptic operations",
-            count(result.synops / result.samples),
-            f"a sample; {count(result.packets / result.samples)} packets, "
-            f"{count(result.hops / result.samples)} hops",
-        ),
-    ]
+        lines,
+        f"{left_out}dynamic: what switches, with events and clock; static: what time alone costs. measured: by the "
+        "tool or publication named, as it stands; derived: by a rule from such a figure; assumed: at least one figure "
+        "in it is reasoned. Sources:",
+        list(numbers),
+    )  # fmt: skip
 
 
-def _events_j(result: RunResult) -> float:
-    """Return the joules a sample of what was done, without those of time passing."""
-    passing = ("total", "leakage", "leakage_unused", "clock")
-    return fsum(value for name, value in result.energy_j.items() if name not in passing)
-
-
-def cycle_bins(result: RunResult) -> list[dict[str, Any]]:
-    """Return the histogram of cycles a sample, empty if they were not kept or are all the same."""
-    cycles = result.sample_cycles or []
-    low, high = min(cycles, default=0), max(cycles, default=0)
-    if low == high:
-        return []
-    bins = min(_BINS, high - low + 1)
-    counts = [0] * bins
-    for value in cycles:
-        counts[min((value - low) * bins // (high - low), bins - 1)] += 1
-    edges = [low + i * (high - low) / bins for i in range(bins + 1)]
-    top = max(counts)
-    return [
-        {
-            "left": 600 * i / bins,
-            "width": 600 / bins - 1,
-            "height": 120 * number / top,
-            "count": number,
-            "low": f"{edges[i]:,.0f}",
-            "high": f"{edges[i + 1]:,.0f}",
-        }
-        for i, number in enumerate(counts)
-    ]
-
-
-def component_bars(result: RunResult) -> list[dict[str, Any]]:
-    """Return the components with their share of the energy, largest first."""
-    parts = {name: value for name, value in result.energy_j.items() if name != "total"}
-    total, top = result.energy_j["total"], max(parts.values())
-    return [
-        {
-            "name": _COMPONENT_NAMES.get(name, name),
-            "energy": si(value, "J"),
-            "share": share(value / total) if total else "-",
-            "width": 100 * value / top if top else 0.0,
-        }
-        for name, value in sorted(parts.items(), key=lambda item: -item[1])
-    ]
-
-
-def source_numbers(result: RunResult) -> dict[str, int]:
-    """Return the sources of the rows with the numbers by which the table names them."""
-    sources = dict.fromkeys(part for row in result.energy_rows for part in row.source.split(" | "))
-    return {source: number for number, source in enumerate(sources, 1)}
-
-
-def energy_lines(result: RunResult) -> list[dict[str, Any]]:
-    """Return the rows of the energy account."""
-    numbers = source_numbers(result)
-    return [
-        {
-            "component": _COMPONENT_NAMES.get(row.component, row.component),
-            "event": row.event,
-            "unit": row.unit,
-            "count": si(row.count, "s") if row.event == "seconds" else count(row.count),
-            "cost": si(row.cost_j, "W" if row.event == "seconds" else "J"),
-            "energy": si(row.energy_j, "J"),
-            "source": ", ".join(map(str, sorted({numbers[s] for s in row.source.split(" | ")}))),
-            "status": row.status,
-        }
-        for row in result.energy_rows
-    ]
-
-
-def status_shares(result: RunResult) -> list[tuple[str, str]]:
-    """Return how much of the energy rests on measured, derived and assumed figures."""
-    total = result.energy_j["total"]
-    sums = {s: fsum(r.energy_j for r in result.energy_rows if r.status == s) for s in STATUSES}
+def status_shares(values: Sequence[tuple[str, float]]) -> list[tuple[str, str]]:
+    """Return how much of a total rests on measured, derived and assumed figures, from (status, value) of its rows."""
+    total = fsum(value for _, value in values)
+    sums = {s: fsum(value for status, value in values if status == s) for s in STATUSES}
     return [(name, share(value / total) if total else "-") for name, value in sums.items()]
 
 
-def layer_lines(result: RunResult) -> dict[str, Any]:
-    """Return the table of layers: headings of the losses, rows, and what the whole chip shares."""
-    there = [loss for loss in _LOSSES if any(loss[0] in layer.notes for layer in result.layers)]
-    known = {name for name, _, _ in _LOSSES}
-    rows: list[dict[str, Any]] = []
-    for number, layer in enumerate(result.layers, 1):
-        others = {k: v for k, v in layer.notes.items() if k not in known}
-        rows.append(
-            {
-                "number": number,
-                "colour": layer_colour(number),
-                "layer": layer,
-                "shape": " x ".join(map(str, layer.shape)) or "1",
-                "spikes": count(layer.spikes / result.samples),
-                "synops": count(layer.synops / result.samples),
-                "energy": si(layer.energy_j, "J"),
-                "losses": [_loss(layer.notes.get(name), is_share) for name, _, is_share in there],
-                "others": "; ".join(f"{key}: {_plain(value)}" for key, value in others.items()),
-            }
+def weakest(statuses: Sequence[str]) -> str:
+    """Return the weakest status among rows: what a sum of them rests on."""
+    return max(statuses, key=STATUSES.index) if statuses else ""
+
+
+def area_bars(area: AreaSummary) -> list[Bar]:
+    """Return the components of the chip's area."""
+    return bars(area.by_component, "mm2", area.area_mm2)
+
+
+def area_table(area: AreaSummary) -> PageTable:
+    """Return where each square millimetre comes from."""
+    numbers = _numbered(row.source for row in area.rows)
+    lines = [
+        Row(
+            (
+                {"core": "each core", "router": "each router", "chip": "once"}[row.place],
+                _name(row.component), row.part, row.what, count(row.count),
+                _mm2(row.each_mm2), _mm2(row.area_mm2), row.status, _numbers(row.source, numbers),
+            )
         )
-    total = result.energy_j["total"]
-    rest = total - fsum(layer.energy_j for layer in result.layers)
-    return {
-        "headings": [heading for _, heading, _ in there],
-        "rows": rows,
-        "shared": si(max(rest, 0.0), "J"),
-        "total": si(total, "J"),
-        "others": any(row["others"] for row in rows),
-    }
+        for row in area.rows
+    ]  # fmt: skip
+    lines.append(Row(("chip", "", "", "", "", "", _mm2(area.area_mm2), "", ""), sum=True))
+    return PageTable(
+        "Where each square millimetre comes from",
+        columns("where", "component", "part", "what", ">of them", ">area of one", ">area", "status", "source"),
+        lines,
+        "Without pads; no layout was made. Sources:",
+        list(numbers),
+    )  # fmt: skip
 
 
-def placement_lines(result: RunResult) -> list[tuple[str, str]]:
-    """Return what the placer reached, one figure a row."""
-    unit = str(result.placement.get("unit", ""))
-    lines: list[tuple[str, str]] = []
-    for name, value in result.placement.items():
-        if name.endswith("_percent"):
-            lines.append((name.removesuffix("_percent"), f"{_plain(value)} %"))
-        elif name.endswith("_cost") and unit:
-            lines.append((name, f"{_plain(value)} {unit}"))
-        elif name != "unit":
-            lines.append((name, _plain(value)))
-    return [(name.replace("_", " "), text) for name, text in lines]
+def roofline_table(roofline: Roofline) -> PageTable:
+    """Return a roofline as numbers: what was reached, what is the lowest ceiling, and how much of it that is."""
+    lines: list[Row] = []
+    for point in roofline.points:
+        ceiling, name = roofline.attainable(point)
+        busy = point.while_busy
+        lines.append(
+            Row(
+                (
+                    f"{point.number} {point.name}" if point.number else point.name,
+                    "no traffic" if point.intensity is None else count(point.intensity),
+                    si(point.rate, "/s"),
+                    "" if busy is None else si(busy, "/s"),
+                    si(ceiling, "/s"),
+                    name,
+                    share(point.rate / ceiling),
+                    "" if busy is None else share(busy / ceiling),
+                )
+            )
+        )
+    return PageTable(
+        roofline.title,
+        columns(
+            "point", f">{roofline.operation}s a {roofline.traffic}", f">{roofline.operation}s a second",
+            ">while it works",
+            ">lowest ceiling", "which is", ">of it", ">while it works",
+        ),
+        lines,
+    )  # fmt: skip
 
 
-def _loss(value: Any, is_share: bool) -> str:
-    if value is None:
-        return "not measured"
-    if is_share and isinstance(value, int | float):
-        return share(value)
-    return _plain(value)
+def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values of provenance, recipe and the like as text."""
+    return [(name.replace("_", " "), plain(value)) for name, value in values.items()]
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """Return any value of a result as text: what is missing is unknown, not zero."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -221,7 +193,25 @@ def _plain(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) for item in value)
+        return ", ".join(plain(item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
     return "unknown" if value is None else str(value)
+
+
+def _numbered(sources: Any) -> dict[str, int]:
+    """Return the sources, split, with the numbers by which a table names them."""
+    parts = dict.fromkeys(part for source in sources for part in source.split(" | "))
+    return {source: number for number, source in enumerate(parts, 1)}
+
+
+def _numbers(source: str, numbers: Mapping[str, int]) -> str:
+    return ", ".join(map(str, sorted({numbers[part] for part in source.split(" | ")})))
+
+
+def _name(component: str) -> str:
+    return NAMES.get(component, component.replace("_", " "))
+
+
+def _mm2(area: float) -> str:
+    return f"{area:.3g}\u00a0mm²" if area >= 0.1 else f"{area * 1e6:,.0f}\u00a0µm²"

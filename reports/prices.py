@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import fsum
 
 from ..chip.config import ChipConfig
 from ..chip.packet import FlitLayout
 from .costs import CostTable, Status, worst_status
+from .sram import Ports
 
 # Events that are charged nothing of their own, and why.
 FREE_EVENTS = {
@@ -27,8 +29,9 @@ _MESH_HOPS = ("hops_north", "hops_east", "hops_south", "hops_west")
 
 @dataclass(frozen=True)
 class Memory:
-    """One memory of a core: its size, and the bits of a word."""
+    """One memory of a core: the unit that has it, its size, and the bits of a word."""
 
+    unit: str
     name: str
     words: int
     word_bits: int
@@ -42,6 +45,11 @@ class Memory:
     def word_bytes(self) -> float:
         """Word in bytes."""
         return self.word_bits / 8
+
+    @property
+    def shape(self) -> tuple[float, float, Ports]:
+        """Size and word in bytes, and ports: the weights have one, all others one to read and one to write."""
+        return self.size_bytes, self.word_bytes, "1rw" if self.name == "weights" else "1r1w"
 
 
 @dataclass(frozen=True)
@@ -63,45 +71,70 @@ def memories(config: ChipConfig) -> dict[str, Memory]:
     index_bits = 2 * core.route_entries.bit_length()
     axon_bits = core.activation_bits + 1  # with the valid bit
     items = (
-        Memory("axons", core.axons * (core.delay_slots + 1), axon_bits),  # the held values, too
         Memory(
-            "weights", core.axons * -(-core.neurons // core.lanes), core.lanes * core.weight_bits
+            "axon", "axons", core.axons * (core.delay_slots + 1), axon_bits
+        ),  # the held values, too
+        Memory(
+            "synapse",
+            "weights",
+            core.axons * -(-core.neurons // core.lanes),
+            core.lanes * core.weight_bits,
         ),
-        Memory("sums", core.neurons * core.delay_slots, core.accumulator_bits + 1),
-        Memory("state", core.neurons, 2 * core.membrane_bits + _REFRACTORY_BITS),
-        Memory("parameters", core.neurons, 3 * core.membrane_bits + 2 * (core.decay_bits + 1)),
-        Memory("initial", core.neurons, 2 * core.membrane_bits),
-        Memory("table", _TABLE_ENTRIES, core.activation_bits),
-        Memory("outbox", core.neurons, flit.payload_bits + (core.neurons - 1).bit_length()),
-        Memory("route index", core.neurons, index_bits),
-        Memory("routes", core.route_entries, flit.bits - flit.payload_bits),
+        Memory("dendrite", "sums", core.neurons * core.delay_slots, core.accumulator_bits + 1),
+        Memory("soma", "state", core.neurons, 2 * core.membrane_bits + _REFRACTORY_BITS),
+        Memory(
+            "soma", "parameters", core.neurons, 3 * core.membrane_bits + 2 * (core.decay_bits + 1)
+        ),
+        Memory("soma", "initial", core.neurons, 2 * core.membrane_bits),
+        Memory("soma", "table", _TABLE_ENTRIES, core.activation_bits),
+        Memory(
+            "sender", "outbox", core.neurons, flit.payload_bits + (core.neurons - 1).bit_length()
+        ),
+        Memory("sender", "route index", core.neurons, index_bits),
+        Memory("sender", "routes", core.route_entries, flit.bits - flit.payload_bits),
     )
     return {item.name: item for item in items}
 
 
-def register_bits(config: ChipConfig) -> int:
-    """Return the register bits of a core and its router: accumulators, pipelines, FIFOs; control is neglected."""
+def register_bits_by_unit(config: ChipConfig) -> dict[str, int]:
+    """Return the register bits of a core's units and its router; those of control are neglected."""
     chip = config.many_core
     core = chip.core
     accumulators = 2 * core.lanes * core.accumulator_bits
     pipeline = core.pipeline_stages * core.lanes * (core.weight_bits + core.activation_bits)
-    soma = 4 * core.membrane_bits
-    fifos = 5 * chip.network.fifo_depth * FlitLayout.of(chip).bits
-    return accumulators + pipeline + soma + fifos
+    return {
+        "dendrite": accumulators + pipeline,
+        "soma": 4 * core.membrane_bits,
+        "router": 5 * chip.network.fifo_depth * FlitLayout.of(chip).bits,
+    }
+
+
+def register_bits(config: ChipConfig) -> int:
+    """Return the register bits of a core and its router: accumulators, pipelines, FIFOs; control is neglected."""
+    return sum(register_bits_by_unit(config).values())
 
 
 def core_area_mm2(config: ChipConfig, costs: CostTable) -> float:
     """Return the area of a core and its router in mm2: memories by the SRAM table, and a constant for the rest."""
-    area = sum(costs.sram.area_mm2(memory.size_bytes) for memory in memories(config).values())
+    area = sum(costs.sram.area_mm2(*memory.shape) for memory in memories(config).values())
     return area + costs.constant("logic_area_mm2").value
+
+
+def leakage_w_by_unit(config: ChipConfig, costs: CostTable) -> dict[str, float]:
+    """Return the leakage of the memories of a core's units at the table's ``temperature_k``, in watts."""
+    names = ("temperature_k", "sram_temperature_k", "leakage_halving_k")
+    here, there, halving = (costs.constant(name).value for name in names)
+    factor = 1e-3 * 2 ** ((here - there) / halving)
+    watts: dict[str, float] = {}
+    for memory in memories(config).values():
+        own = costs.sram.leakage_mw(*memory.shape) * factor
+        watts[memory.unit] = watts.get(memory.unit, 0.0) + own
+    return watts
 
 
 def leakage_w(config: ChipConfig, costs: CostTable) -> float:
     """Return the leakage of a core's memories at the table's ``temperature_k``, in watts."""
-    hot = sum(costs.sram.leakage_mw(memory.size_bytes) for memory in memories(config).values())
-    names = ("temperature_k", "sram_temperature_k", "leakage_halving_k")
-    here, there, halving = (costs.constant(name).value for name in names)
-    return hot * 1e-3 * 2 ** ((here - there) / halving)
+    return fsum(leakage_w_by_unit(config, costs).values())
 
 
 def prices(config: ChipConfig, costs: CostTable) -> tuple[Price, ...]:
@@ -113,58 +146,52 @@ def prices(config: ChipConfig, costs: CostTable) -> tuple[Price, ...]:
     chip = config.many_core
     core, flit = chip.core, FlitLayout.of(chip).bits
     memory = memories(config)
-    scale = costs.constant("logic_45_to_28")
     add_curve, multiply_curve = costs.curve("add"), costs.curve("multiply")
     register, crossbar = costs.constant("register_bit"), costs.constant("crossbar_bit")
     wire, host, clock = (costs.constant(n) for n in ("wire_bit_mm", "host_bit", "clock_bit"))
 
-    def access(name: str) -> float:
-        return costs.sram.read_pj(memory[name].size_bytes, memory[name].word_bytes)
+    def read(*names: str) -> float:
+        return sum(costs.sram.read_pj(*memory[name].shape) for name in names)
 
-    def add(bits: int) -> float:
-        return scale.value * add_curve.at(bits)
-
-    def multiply(bits: int) -> float:
-        return scale.value * multiply_curve.at(bits)
+    def write(name: str) -> float:
+        return costs.sram.write_pj(*memory[name].shape)
 
     def says(*names: str) -> str:
         return ", ".join(
             f"{n} {_size(memory[n].size_bytes)} x {memory[n].word_bits} bit" for n in names
         )
 
-    sram, logic = worst_status(costs.sram.status), worst_status(scale.status, add_curve.status)
+    sram, logic = worst_status(costs.sram.status), worst_status(add_curve.status)
     decay = core.membrane_bits * (core.decay_bits + 1)
-    soma_logic = 2 * multiply(decay) + 4 * add(core.membrane_bits)
+    soma_logic = 2 * multiply_curve.at(decay) + 4 * add_curve.at(core.membrane_bits)
     pitch = core_area_mm2(config, costs) ** 0.5
     through = flit * (2 * register.value + crossbar.value)
     link = flit * wire.value * pitch
-    adds, products = (
-        f"{add_curve.source} | {scale.source}",
-        f"{multiply_curve.source} | {scale.source}",
-    )
+    adds, products = add_curve.source, multiply_curve.source
+    accumulate = add_curve.at(core.accumulator_bits)
     rows: tuple[tuple[str, tuple[str, ...], float, str, str, Status], ...] = (
-        ("axon", ("axon_writes",), 2 * access("axons"), f"read and write of a value ({says('axons')})",
+        ("axon", ("axon_writes",), read("axons") + write("axons"), f"read and write of a value ({says('axons')})",
          costs.sram.source, sram),
-        ("axon", ("active_axons",), access("axons"), f"write that empties a slot ({says('axons')})",
+        ("axon", ("active_axons",), write("axons"), f"write that empties a slot ({says('axons')})",
          costs.sram.source, sram),
-        ("synapse", ("weight_reads",), access("weights") + access("axons"),
+        ("synapse", ("weight_reads",), read("weights", "axons"),
          f"read of {core.lanes} weights and of the axon's value ({says('weights', 'axons')})", costs.sram.source, sram),
-        ("dendrite", ("synops",), add(core.accumulator_bits) + register.value * core.accumulator_bits,
+        ("dendrite", ("synops",), accumulate + register.value * core.accumulator_bits,
          f"add of {core.accumulator_bits} bits and its register", f"{adds} | {register.source}",
          worst_status(logic, register.status)),
-        ("dendrite", ("multiplies",), multiply(core.weight_bits * core.activation_bits),
+        ("dendrite", ("multiplies",), multiply_curve.at(core.weight_bits * core.activation_bits),
          f"product of {core.weight_bits} x {core.activation_bits} bits", products,
-         worst_status(multiply_curve.status, scale.status)),
-        ("dendrite", ("sum_writes",), 2 * access("sums") + add(core.accumulator_bits),
+         worst_status(multiply_curve.status)),
+        ("dendrite", ("sum_writes",), read("sums") + write("sums") + accumulate,
          f"read, add and write of an incoming sum ({says('sums')})", f"{costs.sram.source} | {adds}",
          worst_status(sram, logic)),
         ("soma", ("neuron_updates",),
-         2 * access("state") + access("parameters") + 2 * access("sums") + soma_logic,
+         read("state", "parameters", "sums") + write("state") + write("sums") + soma_logic,
          (f"state read and written, parameters read, sum read and emptied ({says('state', 'parameters', 'sums')}), "
           f"two decays of {core.membrane_bits} x {core.decay_bits + 1} bits, four adds"),
          f"{costs.sram.source} | {products} | {adds}", worst_status(sram, logic, multiply_curve.status)),
-        ("soma", ("spikes",), access("outbox"), f"write into the outbox ({says('outbox')})", costs.sram.source, sram),
-        ("sender", ("flits_sent",), access("routes") + access("outbox") + access("route index") + flit * register.value,
+        ("soma", ("spikes",), write("outbox"), f"write into the outbox ({says('outbox')})", costs.sram.source, sram),
+        ("sender", ("flits_sent",), read("routes", "outbox", "route index") + flit * register.value,
          (f"read of route, outbox and index ({says('routes', 'outbox', 'route index')}), register of {flit} bits; "
           "outbox and index are read once a spike, charged once a flit"),
          f"{costs.sram.source} | {register.source}", worst_status(sram, register.status)),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from math import fsum, isclose
+from math import fsum
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from .accounts import AreaSummary, EnergyRowModel, Split, check_energy, check_sum
+from .learn_result import LEARN_SCHEMA_VERSION, LearnResult
 from .model import ReportModel
+from .neurobench import NeuroBench
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Decide = Literal["count", "membrane", "first"]
 
@@ -27,19 +30,6 @@ class Spread(ReportModel):
     min: float
     median: float
     max: float
-
-
-class EnergyRowModel(ReportModel):
-    """One row of the energy account: count a sample x cost."""
-
-    component: str
-    event: str = Field(description="names of chip.events, or seconds for leakage, whose cost is W")
-    count: float = Field(ge=0, description="mean a sample")
-    cost_j: float = Field(ge=0, description="joules each")
-    energy_j: float = Field(ge=0, description="joules a sample")
-    unit: str = Field(description="what one of them consists of")
-    source: str = Field(description="of each figure in the cost, separated by ' | '")
-    status: Literal["measured", "derived", "assumed"]
 
 
 class LayerModel(ReportModel):
@@ -59,13 +49,33 @@ class LayerModel(ReportModel):
     )
 
 
+class Edge(ReportModel):
+    """What flows from one layer, or the host, to another in the network's graph."""
+
+    source: str = Field(description="a layer, or an input of the network")
+    target: str = Field(description="a layer, or host")
+    what: Literal["values", "sums", "outputs"] = Field(
+        description="values for axons, partial sums for neurons, outputs for the host"
+    )
+    routes: int = Field(ge=0, description="entries of routing memories, or of the host's table")
+    flits: float = Field(ge=0, description="a sample")
+    status: Literal["measured", "derived"] = Field(
+        description="derived: a core's, or the host's, flits split by its routes among several targets"
+    )
+
+
 class RunResult(ReportModel):
     """What `spikeloom run` gives; counters are totals over the samples, energies joules a mean sample."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["run"] = "run"
+    schema_version: Literal[2] = SCHEMA_VERSION
     network: str
     chip: str
     config_hash: str
+    configuration: dict[str, Any] | None = Field(
+        default=None,
+        description="of the chip, as in its YAML file: what ceilings follow from; null: not kept",
+    )
     accuracy: float | None = Field(
         ge=0, le=1, description="share of predictions equal to the labels; null without labels"
     )
@@ -98,6 +108,22 @@ class RunResult(ReportModel):
     hops: int = Field(ge=0, description="flits forwarded by router outputs, ejection included")
     energy_j: dict[str, float] = Field(description="joules a mean sample by component, and total")
     energy_rows: list[EnergyRowModel] = Field(min_length=1)
+    energy_by_core_j: list[Split] = Field(
+        description="joules a sample of each core, as counters.cores: its events, and its memories' leakage"
+    )
+    energy_by_layer: dict[str, dict[str, float]] = Field(
+        description="joules a sample by layer and component: those of its cores"
+    )
+    energy_shared_j: dict[str, float] = Field(
+        description="joules a sample by component of what the whole chip shares; with the layers, the total"
+    )
+    energy_by_unit_j: dict[str, Split] = Field(
+        description="joules a sample by unit; clock and leakage laid to the unit that has registers and cells"
+    )
+    power_w: Split = Field(description="mean, while samples follow each other")
+    area: AreaSummary | None = Field(description="null: unknown, and a note says why")
+    graph: list[Edge] = Field(description="of the network as mapped")
+    neurobench: NeuroBench | None = Field(default=None, description="null: not worked out")
     counters: dict[str, Any] = Field(
         description="cores: x, y, layer and chip.events.CORE_EVENTS; routers: x, y and ROUTER_EVENTS, those without "
         "traffic left out; chip: CHIP_EVENTS"
@@ -132,14 +158,35 @@ class RunResult(ReportModel):
             wrong = [len(row) for row in self.steps.get(name, ()) if len(row) != width]
             if wrong or len(self.steps.get(name, ())) != self.chip_timesteps:
                 raise ValueError(f"steps.{name} must be {self.chip_timesteps} rows of {width}")
-        total = self.energy_j.get("total", -1.0)
-        parts = fsum(value for name, value in self.energy_j.items() if name != "total")
-        rows = fsum(row.energy_j for row in self.energy_rows)
-        if not (isclose(parts, total, rel_tol=1e-6) and isclose(rows, total, rel_tol=1e-6)):
-            raise ValueError(
-                f"energy_j.total is {total!r}, its components add up to {parts!r}, the rows to {rows!r}"
-            )
+        self._check_energy()
         return self
+
+    def _check_energy(self) -> None:
+        check_energy(
+            self.energy_rows,
+            self.energy_j,
+            self.energy_by_layer,
+            self.energy_shared_j,
+            self.energy_by_unit_j,
+        )
+        cores = self.counters.get("cores", ())
+        if len(self.energy_by_core_j) != len(cores):
+            raise ValueError(f"energy_by_core_j must have {len(cores)} entries")
+        if set(self.energy_by_layer) != {layer.name for layer in self.layers}:
+            raise ValueError("energy_by_layer must have the names of the layers")
+        for layer in self.layers:
+            parts = self.energy_by_layer[layer.name].values()
+            check_sum(f"energy_by_layer of {layer.name}", parts, layer.energy_j)
+            own = [
+                split.total
+                for core, split in zip(cores, self.energy_by_core_j, strict=True)
+                if core.get("layer") == layer.name
+            ]
+            check_sum(f"energy_by_core_j of {layer.name}", own, layer.energy_j)
+        for kind in ("dynamic", "static"):
+            joules = fsum(row.energy_j for row in self.energy_rows if row.kind == kind)
+            power = getattr(self.power_w, kind)
+            check_sum(f"energy over time, {kind},", [joules * self.throughput_per_s], power)
 
     @property
     def pj_per_synop(self) -> float | None:
@@ -168,18 +215,19 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def save_result(result: RunResult, path: str | Path) -> None:
-    """Write a result as JSON."""
-    write_whole(path, result.model_dump_json(indent=1))
+def save_result(result: RunResult | LearnResult, path: str | Path) -> None:
+    """Write a result of either kind as JSON."""
+    indent = 1 if isinstance(result, RunResult) else None  # a step may have 100,000 tasks
+    write_whole(path, result.model_dump_json(indent=indent))
 
 
-def load_result(path: str | Path) -> RunResult:
-    """Read a result.
+def load_result(path: str | Path) -> RunResult | LearnResult:
+    """Read a result: a `RunResult` of `run`, or a `LearnResult` of `train`, as its ``kind`` says.
 
     Raises
     ------
     ResultError
-        The file is missing, no JSON, of another version, or not whole: one line per wrong field.
+        The file is missing, no JSON, of another kind or version, or not whole: one line per wrong field.
     """
     try:
         fields = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -187,15 +235,22 @@ def load_result(path: str | Path) -> RunResult:
         raise ResultError(f"{path} is no readable JSON result: {error}") from None
     if not isinstance(fields, dict) or "schema_version" not in fields:
         raise ResultError(
-            f"{path} is no result of `spikeloom run`: it does not say its schema_version"
+            f"{path} is no result of `spikeloom run` or `train`: it does not say its schema_version"
         )
-    if fields["schema_version"] != SCHEMA_VERSION:
+    kind = fields.get("kind", "run")
+    if kind not in ("run", "step", "training"):
         raise ResultError(
-            f"{path} has result version {fields['schema_version']!r}, this spikeloom reads {SCHEMA_VERSION}; "
+            f"{path} is no result of `spikeloom run` or `train`: its kind is {kind!r}"
+        )
+    model: type[RunResult | LearnResult] = RunResult if kind == "run" else LearnResult
+    version = SCHEMA_VERSION if kind == "run" else LEARN_SCHEMA_VERSION
+    if fields["schema_version"] != version:
+        raise ResultError(
+            f"{path} has result version {fields['schema_version']!r}, this spikeloom reads {version}; "
             "run the program again"
         )
     try:
-        return RunResult.model_validate(fields)
+        return model.model_validate(fields)
     except ValidationError as error:
         lines: list[str] = []
         for item in error.errors()[:5]:

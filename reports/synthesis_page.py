@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
 from math import fsum
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from .area import AreaResult, AreaRow
 from .costs import STATUSES
-from .page_tables import Tile
+from .page_parts import Column, PageTable, Row, Tile, render, style
 from .units import count, share
 
 __all__ = ["area_page", "fpga_page"]
-
-_FOLDER = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its heading, whether it holds numbers, whether words may be broken anywhere."""
-
-    name: str
-    number: bool = False
-    long: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of cells as text; ``sum`` sets it off."""
-
-    cells: tuple[str, ...]
-    sum: bool = False
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """A table with what is to be said below it."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: list[Row]
-    note: str = ""
-    sources: list[str] = field(default_factory=list)
 
 
 def fpga_page(result: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> str:
@@ -77,8 +42,9 @@ def fpga_page(result: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> 
         clock,
         *(Tile(f"{item['name']}s", count(item["used"]), _of(item)) for item in result["resources"]),
     ]
-    return _template().render(
-        css=_css(),
+    return render(
+        "synthesis.html.j2",
+        css=style(),
         title=f"{result['chip']} on {result['part']}",
         about="The chip's Verilog through open tools. Nothing ran on a board; pins are where the tool put them.",
         tiles=tiles,
@@ -110,8 +76,9 @@ def area_page(result: AreaResult) -> str:
             "signatures and event counters, of the whole",
         ),
     ]  # fmt: skip
-    return _template().render(
-        css=_css(),
+    return render(
+        "synthesis.html.j2",
+        css=style(),
         title=f"Area of {result.chip}",
         about=f"Gate equivalents from synthesis and memories, times a table of costs at {result.node_nm} nm.",
         tiles=tiles,
@@ -251,19 +218,3 @@ def _of(item: Mapping[str, Any]) -> str:
 
 def _mm2(value: float) -> str:
     return f"{value:.4f} mm2"
-
-
-def _css() -> str:
-    return (_FOLDER / "page.css").read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("synthesis.html.j2")

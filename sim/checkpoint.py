@@ -26,6 +26,7 @@ TOTALS = (
     "host_counters",
     "step_router_flits",
     "step_core_outputs",
+    "neuron_outputs",
 )
 
 

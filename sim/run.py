@@ -45,6 +45,8 @@ class ManyCoreRun:
     router_counters : (routers, ports) int64, router ``y * columns + x``, ports as `chip.events.PORTS`
     chip_counters : the counters of `chip.events.CHIP_EVENTS`, and ``host_cycles``, those with the host injecting
     step_router_flits : (K, routers) int64; step_core_outputs : (K, C) int64, added up over samples
+    neuron_outputs : (2, C, N) int64, outputs that are not 0 of each neuron with routes, added up over samples: of all
+        network timesteps, and of the last one, of which nothing recurrent comes to act
     signatures : (S, K, routers, units) uint32, the registers after every chip timestep, units as
         `chip.memory_map.SIGNATURE_UNITS`; (S, 0, 0, 0) unless asked for
     """
@@ -61,6 +63,7 @@ class ManyCoreRun:
     chip_counters: dict[str, int]
     step_router_flits: Ints
     step_core_outputs: Ints
+    neuron_outputs: Ints
     signatures: NDArray[np.uint32]
 
     @property
@@ -247,6 +250,9 @@ def new_results(
         host_counters=np.zeros(5, dtype=np.int64),
         step_router_flits=np.zeros((chip_timesteps, routers), dtype=np.int64),
         step_core_outputs=np.zeros((chip_timesteps, program.core_count), dtype=np.int64),
+        neuron_outputs=np.zeros(
+            (2, program.core_count, program.config.many_core.core.neurons), dtype=np.int64
+        ),
         signatures=np.zeros(
             (samples, chip_timesteps, routers, len(SIGNATURE_UNITS))
             if signatures
@@ -306,5 +312,6 @@ def _collect(
         },
         step_router_flits=results.step_router_flits,
         step_core_outputs=results.step_core_outputs,
+        neuron_outputs=results.neuron_outputs,
         signatures=results.signatures,
     )

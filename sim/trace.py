@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from ..chip.program import ManyCoreProgram
 from .cores.setup import kernel_params, kernel_program, new_events, new_state
-from .cores.state import EVENTS, RETIRE_COLUMNS, TRANSFER_COLUMNS
+from .cores.state import EVENTS, RETIRE_COLUMNS, SEND_COLUMNS, TRANSFER_COLUMNS
 from .cores.timestep import run_sample
 from .run import Ints, SimulationError, check_inputs, new_results
 
-__all__ = ["RETIRE_COLUMNS", "TRANSFER_COLUMNS", "EventRecord", "record_sample"]
+__all__ = ["RETIRE_COLUMNS", "SEND_COLUMNS", "TRANSFER_COLUMNS", "EventRecord", "record_sample"]
 
 # Events of each kind that are made room for at first; a sample with more is run again, with room for all of them.
 _CAPACITY = 1 << 14
@@ -23,15 +23,21 @@ _CAPACITY = 1 << 14
 class EventRecord:
     """The events of some chip timesteps of a sample, in ascending order of their columns.
 
+    cycles : (K,) int64, length of every chip timestep of the sample; its reset is in the first
+
     transfers : (events, 10) int64, columns `TRANSFER_COLUMNS`: a flit leaves ``router`` (``y * columns + x``) by
         ``output`` (its place in `chip.events.PORTS`) in ``cycle`` of chip timestep ``k``. ``dx`` and ``dy`` are what
         it then has left to go: 0 where it is ejected; ``dy`` is 0 where it leaves for the host.
     retires : (events, 6) int64, columns `RETIRE_COLUMNS`: ``neuron`` of ``core`` (its place in the program) is
         written with its ``output`` and its membrane; ``v_mem`` is 0 for the kinds that have none.
+    sends : (events, 3) int64, columns `SEND_COLUMNS`: a router takes a flit of core ``sender``, or of the host's input
+        port ``-1 - sender``.
     """
 
+    cycles: Ints
     transfers: Ints
     retires: Ints
+    sends: Ints
 
     def transfer(self, name: str) -> Ints:
         """Return one column of the transfers."""
@@ -40,6 +46,10 @@ class EventRecord:
     def retire(self, name: str) -> Ints:
         """Return one column of the retirements."""
         return self.retires[:, RETIRE_COLUMNS.index(name)]
+
+    def send(self, name: str) -> Ints:
+        """Return one column of the sends."""
+        return self.sends[:, SEND_COLUMNS.index(name)]
 
 
 def record_sample(
@@ -82,21 +92,24 @@ def record_sample(
     params, memories = kernel_params(program, EVENTS), kernel_program(program)
     row = np.ascontiguousarray(payload, dtype=np.int32)
     state = new_state(program)
-    room = (_CAPACITY, _CAPACITY)
+    room = (_CAPACITY, _CAPACITY, _CAPACITY)
     while True:
         events = new_events(*room, from_timestep, end)
         results = new_results(program, 1, timesteps, False, False, no_probes)
         run_sample(
             params, memories, state._replace(events=events), results, 0, row, held, timesteps
         )
-        found = (int(events.counts[0]), int(events.counts[1]))
-        if found[0] <= room[0] and found[1] <= room[1]:
+        found = (int(events.counts[0]), int(events.counts[1]), int(events.counts[2]))
+        if all(size <= had for size, had in zip(found, room, strict=True)):
             return EventRecord(
-                _ascending(events.transfer[: found[0]]), _ascending(events.retire[: found[1]])
+                results.cycles[0],
+                _ascending(events.transfer[: found[0]]),
+                _ascending(events.retire[: found[1]]),
+                _ascending(events.send[: found[2]]),
             )
         room = found
 
 
 def _ascending(rows: Ints) -> Ints:
-    """Return rows sorted by their first four columns, which no two events share."""
-    return rows[np.lexsort(rows[:, 3::-1].T)]
+    """Return rows sorted by their first columns, four or all, which no two events share."""
+    return rows[np.lexsort(rows[:, :4].T[::-1])]

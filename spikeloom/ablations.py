@@ -16,7 +16,7 @@ from .chip.learn_program import ENGINES, LearnProgram
 from .chip.learn_timing import forward_cycles, update_cycles
 from .compiler.learn_tasks import learn_tasks
 from .reports.gpu_baseline import PUBLISHED, GpuResult, Variant, compare_with_gpu, gpu_step
-from .reports.learn_area import estimate_learn_area, load_learn_tables
+from .reports.learn_area import LearnTables, estimate_learn_area, load_learn_tables
 from .reports.learn_counts import StepCounts, adds_per_input, count_step
 from .reports.learn_energy import LearnEnergy, learn_energy, learn_prices
 from .reports.result import write_whole
@@ -42,10 +42,14 @@ _FORMATS = ("svg", "png", "pdf")
 class PricedStep:
     """A training step from densities: when its tasks run, what they do, what that costs."""
 
+    input_density: Density
+    mask_density: Density
+    seed: int
     program: LearnProgram
     timeline: Timeline
     counts: StepCounts
     energy: LearnEnergy
+    tables: LearnTables
 
 
 @dataclass(frozen=True)
@@ -133,13 +137,23 @@ class Ablations:
 
 
 def price_step(
-    program: LearnProgram, input_density: Density, mask_density: Density, *, seed: int = 0
+    program: LearnProgram,
+    input_density: Density,
+    mask_density: Density,
+    *,
+    seed: int = 0,
+    tables: LearnTables | None = None,
 ) -> PricedStep:
-    """Return time, events and energy of a step that is not run: only the backward engine's work is drawn at random."""
+    """Return time, events and energy of a step that is not run: only the backward engine's work is drawn at random.
+
+    ``tables`` are the costs, by default ours of the chip's node.
+    """
+    tables = tables or load_learn_tables(program.config.node_nm)
     work = estimate_backward(program, input_density, mask_density, seed)
     timeline = run_timeline(program, np.array([item.cycles for item in work], np.int64))
     counts = count_step(program, work, timeline)
-    return PricedStep(program, timeline, counts, learn_energy(program.config, counts))
+    spent = learn_energy(program.config, counts, tables)
+    return PricedStep(input_density, mask_density, seed, program, timeline, counts, spent, tables)
 
 
 def ablations(
@@ -151,6 +165,7 @@ def ablations(
     input_density: Density = 0.4,
     mask_density: Density = 0.34,
     seed: int = 0,
+    tables: LearnTables | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Ablations:
     """Work out what tables, skipping and overlap contribute to a training step of a network on a chip.
@@ -166,6 +181,8 @@ def ablations(
         statistics gradients are dense: give 1.
     seed
         Of the random gradients and masks.
+    tables
+        The costs, by default ours of the chip's node.
     progress
         Called with what is being done.
 
@@ -178,10 +195,11 @@ def ablations(
     if not 0.0 <= spike_density <= 1.0:
         raise ValueError(f"spike_density must be within 0..1, not {spike_density!r}")
     say = progress or (lambda _: None)
+    tables = tables or load_learn_tables(chip.node_nm)
     say("lookup against adders")
-    lookup = _lookup(network, recipe, chip, spike_density)
+    lookup = _lookup(network, recipe, chip, spike_density, tables)
     say("size of the tables' groups")
-    groups = _groups(chip)
+    groups = _groups(chip, tables)
     say("sparsity of the backward engine")
     sparsity = _sparsity(network, recipe, chip, input_density, mask_density, seed)
     say("overlap of the engines")
@@ -209,6 +227,7 @@ def against_gpu(
     variants: Sequence[Variant] = ("fp32", "tensor"),
     micro_batches: Sequence[int] = MICRO_BATCHES,
     seed: int = 0,
+    tables: LearnTables | None = None,
 ) -> tuple[GpuRow, ...]:
     """Return a row for each GPU variant: the fastest of the splits into micro-batches beside a modelled V100."""
     norms = {stage.norm.kind for stage in network.stages if stage.norm is not None}
@@ -219,11 +238,12 @@ def against_gpu(
             input_density,
             mask_density,
             seed=seed,
+            tables=tables,
         )
         for count in splits
     ]
     step = min(steps, key=lambda item: item.counts.cycles)
-    area = estimate_learn_area(chip).area_mm2
+    area = estimate_learn_area(chip, tables).area_mm2
     norm = " and ".join(sorted(norms)) or "none"
     gpus = [gpu_step(network, recipe.batch, recipe.timesteps, variant) for variant in variants]
     return tuple(_gpu_row(network.name, norm, step, area, gpu) for gpu in gpus)
@@ -249,17 +269,16 @@ def _gpu_row(name: str, norm: str, step: PricedStep, area_mm2: float, gpu: GpuRe
 
 
 def _lookup(
-    network: LearnNetwork, recipe: Recipe, chip: ChipConfig, density: float
+    network: LearnNetwork, recipe: Recipe, chip: ChipConfig, density: float, tables: LearnTables
 ) -> tuple[LookupRow, ...]:
     """Compare engines for the two passes with a binary operand; the first row is the chip's own."""
-    own_area = _lookup_area(chip)
+    own_area = _lookup_area(chip, tables)
     plain = _regrouped(chip, 1)
-    plain_area = _lookup_area(plain)
+    plain_area = _lookup_area(plain, tables)
     lanes = chip.learn.forward.lanes + chip.learn.update.lanes
     scale = own_area / plain_area
-    own_cycles, own_adds, own_joules = _lookup_work(network, recipe, chip)
-    cycles, inputs, _ = _lookup_work(network, recipe, plain)
-    tables = load_learn_tables(chip.node_nm)
+    own_cycles, own_adds, own_joules = _lookup_work(network, recipe, chip, tables)
+    cycles, inputs, _ = _lookup_work(network, recipe, plain, tables)
     price = {
         (p.component, p.event): p.cost_j
         for p in learn_prices(plain, tables, estimate_learn_area(plain, tables))
@@ -285,13 +304,13 @@ def _regrouped(chip: ChipConfig, group: int) -> ChipConfig:
     return chip.replace(forward={"group": group}, update={"group": group})
 
 
-def _lookup_area(chip: ChipConfig) -> float:
-    parts = estimate_learn_area(chip).by_component
+def _lookup_area(chip: ChipConfig, tables: LearnTables) -> float:
+    parts = estimate_learn_area(chip, tables).by_component
     return parts["forward"] + parts["update"]
 
 
 def _lookup_work(
-    network: LearnNetwork, recipe: Recipe, chip: ChipConfig
+    network: LearnNetwork, recipe: Recipe, chip: ChipConfig, tables: LearnTables
 ) -> tuple[float, float, float]:
     """Return cycles of both passes one after the other, additions, and their energy in joules."""
     program = learn_tasks(chip, network, replace(recipe, micro_batches=1))
@@ -300,7 +319,7 @@ def _lookup_work(
         frames = recipe.batch * (1 if network.is_constant(stage) else recipe.timesteps)
         cycles += forward_cycles(chip.learn, network, stage, stage.out_shape[2], frames)
         cycles += update_cycles(chip.learn, network, stage, stage.out_shape[2], frames)
-    counts = price_step(program, 1.0, 1.0)
+    counts = price_step(program, 1.0, 1.0, tables=tables)
     adds = sum(
         counts.counts.total(name, event)
         for name in ("forward", "update")
@@ -310,7 +329,7 @@ def _lookup_work(
     return cycles, adds, energy["forward"] + energy["update"]
 
 
-def _groups(chip: ChipConfig) -> tuple[GroupRow, ...]:
+def _groups(chip: ChipConfig, tables: LearnTables) -> tuple[GroupRow, ...]:
     """Sweep g; area and energy of the forward engine a lane, with R outputs to a table."""
     interleave = chip.learn.forward.interleave
     rows: list[GroupRow] = []
@@ -320,7 +339,6 @@ def _groups(chip: ChipConfig) -> tuple[GroupRow, ...]:
             changed = chip.replace(
                 forward={"group": group, "columns": max(1, outputs // interleave)}
             )
-            tables = load_learn_tables(chip.node_nm)
             area = estimate_learn_area(changed, tables)
             price = {(p.component, p.event): p.cost_j for p in learn_prices(changed, tables, area)}
             engine = changed.learn.forward

@@ -8,13 +8,19 @@ from typing import Annotated
 
 import typer
 
+from .cli_calibrate import calibrate_command
+from .cli_compare import diff_command, trace_command
+from .cli_costs import costs_command
 from .cli_hardware import area_command, fpga_command, verify_command, verilog_command
 from .cli_learn import compare_command, train_command
+from .cli_reports import report_command
+from .cli_sweep import sweep_command
 from .console import (
     BiasOption,
     ChipOption,
     CompareOption,
     ConventionOption,
+    CostsOption,
     DtOption,
     EncodeOption,
     JsonOption,
@@ -197,6 +203,7 @@ def run_command(
     report: Annotated[
         Path | None, typer.Option(metavar="page.html", help="Write the page.")
     ] = None,
+    costs: CostsOption = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Keep finished samples, and go on from them."),
@@ -225,6 +232,7 @@ def run_command(
             decide=decide,
             threads=threads,
             seed=seed,
+            costs=costs,
             checkpoint=checkpoint,
             progress=advance,
             command=" ".join(["spikeloom", *sys.argv[1:]]),
@@ -305,12 +313,18 @@ def demo_command(
     print_text(f"wrote {folder / 'page.html'}: open it in a browser")
 
 
+app.command("report")(report_command)
 app.command("train")(train_command)
 app.command("compare")(compare_command)
+app.command("diff")(diff_command)
+app.command("trace")(trace_command)
+app.command("sweep")(sweep_command)
 app.command("verilog")(verilog_command)
 app.command("verify")(verify_command)
 app.command("fpga")(fpga_command)
 app.command("area")(area_command)
+app.command("costs")(costs_command)
+app.command("calibrate")(calibrate_command)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from .console import (
     ChipOption,
+    CostsOption,
     EncodeOption,
     JsonOption,
     SeedOption,
@@ -103,19 +104,33 @@ def area_command(
     report: Annotated[
         Path | None, typer.Option(metavar="page.html", help="Write the page.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the floor plan, to scale.")
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Without synthesis: stored gates of such chips, or a fit."),
+    ] = False,
+    costs: CostsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Estimate a chip's silicon area: gate equivalents of each component by Yosys, and its memories.
 
-    The first time a chip is asked for it is synthesised, which takes minutes.
+    The first time a chip is asked for it is synthesised, which takes minutes; --quick needs no tool and no time.
+    Example: `spikeloom area --chip tianjic --quick --plot plan.svg`
     """
-    from .synthesising import area, area_rows, save_area
+    from .synthesising import area, area_rows, quick_area, save_area
 
-    for path in (out, report):
+    for path in (out, report, plot):
         writable(path)
     with _tools_may_fail(), errors.status("area") as status:
-        result = area(chip, progress=lambda what: status.update(f"area: {what}"))
-    _tell(result, area_rows(result), save_area(result, out=out, page=report), json)
+        result = (
+            quick_area(chip, costs=costs)
+            if quick
+            else area(chip, costs=costs, progress=lambda what: status.update(f"area: {what}"))
+        )
+    written = save_area(result, out=out, page=report, plot=plot)
+    _tell(result, area_rows(result), written, json)
 
 
 def _tell(

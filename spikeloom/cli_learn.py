@@ -14,11 +14,13 @@ from rich.progress import Progress as Bar
 from .console import (
     CompareOption,
     ConventionOption,
+    CostsOption,
     DtOption,
     JsonOption,
     ResetOption,
     SeedOption,
     TimingOption,
+    command_line,
     errors,
     fail,
     print_table,
@@ -28,6 +30,7 @@ from .console import (
 
 if TYPE_CHECKING:
     from .ablations import PricedStep
+    from .reports.learn_result import LearnResult
     from .training import Epoch, Progress
 
 NetworkArg = Annotated[
@@ -123,8 +126,27 @@ def train_command(
     mask_density: MaskDensity = 0.34,
     trace: Annotated[
         Path | None,
-        typer.Option(metavar="trace.json", help="With --dry-run: the timeline, for Perfetto."),
+        typer.Option(
+            metavar="trace.json", help="Write the timeline of the (last) step, for Perfetto."
+        ),
     ] = None,
+    result: Annotated[
+        Path | None,
+        typer.Option(metavar="result.json", help="Write time, counts, energy and area."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="page.html", help="Write the page of the same."),
+    ] = None,
+    ablations: Annotated[
+        bool,
+        typer.Option("--ablations", help="With --dry-run: in them, what each idea contributes."),
+    ] = False,
+    gpu: Annotated[
+        bool,
+        typer.Option("--gpu", help="With --dry-run: in them, the step beside a modelled V100."),
+    ] = False,
+    costs: CostsOption = None,
     convention: ConventionOption = "auto",
     reset: ResetOption = None,
     reset_timing: TimingOption = None,
@@ -137,12 +159,18 @@ def train_command(
 
     Examples: `spikeloom train mnist_mlp --epochs 5 -o trained.nir`;
     `spikeloom train net.nir --convention nir --data digits.npz --checkpoint run.ckpt`, and after a stop the same with
-    `--resume`; `spikeloom train resnet34_like --dry-run`.
+    `--resume`; `spikeloom train resnet34_like --dry-run --result step.json`.
     """
-    for path in (out, checkpoint, trace, program):
+    for path in (out, checkpoint, trace, program, result, report):
         writable(path)
-    if trace is not None and not dry_run:
-        fail("--trace goes with --dry-run")
+    if (ablations or gpu) and not (dry_run and (result is not None or report is not None)):
+        fail("--ablations and --gpu go with --dry-run and --result or --report")
+    if report is not None and program is not None:
+        fail("--report goes with a training or with --dry-run, not with --program")
+    if result is not None and program is not None:
+        fail("--result goes with a training or with --dry-run, not with --program")
+    if trace is not None and program is not None:
+        fail("--trace goes with a training or with --dry-run, not with --program")
     recipe = {
         "batch": batch, "timesteps": timesteps, "learning_rate": rate, "momentum": momentum,
         "weight_decay": weight_decay,
@@ -153,9 +181,14 @@ def train_command(
         "chip": chip, "norm": norm, "accumulators": accumulators, "recipe": recipe, "seed": seed,
     }  # fmt: skip
     if dry_run:
-        _dry_run(network, reading, gradient_density, mask_density, trace, json=json)
+        _dry_run(
+            network, reading, gradient_density, mask_density, trace, result, report, costs=costs, ablations=ablations,
+            gpu=gpu, json=json,
+        )  # fmt: skip
         return
+    from .learn_results import last_step, training_result
     from .learning import compile_step, train
+    from .reports.learn_trace import save_step_trace
     from .showing import Table, to_json
 
     if program is not None:
@@ -181,8 +214,13 @@ def train_command(
         training = train(
             network, data, test=test, epochs=epochs, schedule=schedule, out=out, checkpoint=checkpoint, resume=resume,
             threads=threads, progress=progress, after_epoch=after_epoch, samples=samples, keep_weights=keep_weights,
-            biases=biases, **reading,
+            biases=biases, costs=costs, **reading,
         )  # fmt: skip
+    if result is not None or report is not None:
+        _save(training_result(training, command=command_line()), result, report)
+    if trace is not None:
+        step, timeline = last_step(training)
+        save_step_trace(step, timeline.start, timeline.end, trace)
     if json:
         print_text(to_json(training.to_dict()))
         return
@@ -190,6 +228,12 @@ def train_command(
     print_table(Table(title, _epoch_rows(training.epochs)))
     if out is not None:
         print_text(f"wrote {out}: compile it with --convention nir, and run with --decide membrane")
+    if result is not None:
+        print_text(f"wrote {result}: see `spikeloom show {result}`")
+    if report is not None:
+        print_text(f"wrote {report}: open it in a browser")
+    if trace is not None:
+        print_text(f"wrote {trace}: open it in ui.perfetto.dev")
 
 
 def _dry_run(
@@ -198,15 +242,32 @@ def _dry_run(
     gradients: float | None,
     masks: float,
     trace: Path | None,
+    result: Path | None,
+    report: Path | None,
     *,
+    costs: Path | None,
+    ablations: bool,
+    gpu: bool,
     json: bool,
 ) -> None:
+    from .learn_results import step_result
     from .learning import dry_run
     from .reports.learn_trace import save_step_trace
     from .showing import Table, to_json
 
-    with errors.status("price a step"):
-        step = dry_run(network, gradient_density=gradients, mask_density=masks, **reading)
+    with errors.status("price a step") as status:
+        step = dry_run(
+            network, gradient_density=gradients, mask_density=masks, costs=costs, **reading
+        )
+        if result is not None or report is not None:
+            told = step_result(
+                step,
+                with_ablations=ablations,
+                with_gpu=gpu,
+                progress=lambda what: status.update(f"price a step: {what}"),
+                command=command_line(),
+            )
+            _save(told, result, report)
     if trace is not None:
         save_step_trace(step.program, step.timeline.start, step.timeline.end, trace)
     if json:
@@ -215,6 +276,21 @@ def _dry_run(
         print_table(Table(f"one step of {network}, batch {step.program.batch}", _step_rows(step)))
     if trace is not None:
         errors.print(f"wrote {trace}: open it in ui.perfetto.dev", markup=False)
+    if result is not None:
+        errors.print(f"wrote {result}: see `spikeloom show {result}`", markup=False)
+    if report is not None:
+        errors.print(f"wrote {report}: open it in a browser", markup=False)
+
+
+def _save(told: LearnResult, result: Path | None, report: Path | None) -> None:
+    """Write a result, its page, or both."""
+    from .reports.page import save_page
+    from .reports.result import save_result
+
+    if result is not None:
+        save_result(told, result)
+    if report is not None:
+        save_page(told, report)
 
 
 def _step_dict(step: PricedStep) -> dict[str, Any]:
@@ -225,7 +301,7 @@ def _step_dict(step: PricedStep) -> dict[str, Any]:
         "seconds": counts.seconds,
         "energy_j": energy.total,
         "energy_by_component_j": energy.by_component,
-        "energy_by_layer_j": energy.by_layer,
+        "energy_by_layer_j": {name: energy.layer_j(name) for name in energy.by_layer},
         "power_w": energy.power_w,
         "macs": counts.macs,
         "busy_cycles": counts.busy,
@@ -278,6 +354,7 @@ def compare_command(
     plots: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the four plots as SVG.")
     ] = None,
+    costs: CostsOption = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -296,7 +373,7 @@ def compare_command(
         result, against = compare(
             network, chip=chip, norm=norm, recipe=recipe, spike_density=spike_density,
             gradient_density=gradient_density,
-            mask_density=mask_density, seed=seed, progress=lambda what: status.update(f"compare: {what}"),
+            mask_density=mask_density, costs=costs, seed=seed, progress=lambda what: status.update(f"compare: {what}"),
         )  # fmt: skip
         written = () if plots is None else save_ablation_plots(result, plots)
     tables = {**ablation_tables(result), "beside a modelled V100": gpu_table(against)}

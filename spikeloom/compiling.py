@@ -148,7 +148,12 @@ def compile_nir(
         seed=seed,
         progress=progress,
     )
-    about = {"network": Path(network).stem, "network_sha256": _sha256(network), "seed": seed}
+    about = {
+        "network": Path(network).stem,
+        "network_sha256": _sha256(network),
+        "parameters": loaded.parameters.to_dict(),
+        "seed": seed,
+    }
     program = replace(compiled.program, meta=compiled.program.meta | about)
     passes = tuple(PassReport(p.name, p.summary, p.details) for p in loaded.passes) + tuple(
         PassReport(p.name, p.summary, tuple(f"{k}: {_plain(v)}" for k, v in p.details.items()))

@@ -52,6 +52,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 TimestepsOption = Annotated[
     int | None, typer.Option(metavar="T", help="Timesteps, for data without an axis for them.")
 ]
+CostsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.yaml", help="Costs of your own over those of the chip's node: docs/costs.md."
+    ),
+]
 EncodeOption = Annotated[
     str,
     typer.Option(
@@ -86,6 +92,11 @@ def progress_bar(unit: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task(unit, total=None)
         yield lambda done: bar.advance(task, done)
+
+
+def command_line() -> str:
+    """Return the command as it was typed, for a result's provenance."""
+    return " ".join(["spikeloom", *sys.argv[1:]])
 
 
 def writable(path: Path | None) -> None:

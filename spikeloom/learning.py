@@ -24,6 +24,8 @@ from .data import load_arrays
 from .errors import InputError
 from .models.datasets import load_fashion_mnist, load_mnist
 from .models.learn_zoo import LEARN_ZOO, build_learn_network
+from .reports.costs import tables_of
+from .reports.learn_area import load_learn_tables
 from .training import Epoch, LearnData, Options, Progress, Training, prepare_data, train_network
 
 NORMS = ("none", "batch", "frozen")
@@ -197,6 +199,7 @@ def dry_run(
     reset_timing: str | None = None,
     compare: str | None = None,
     recipe: dict[str, Any] | None = None,
+    costs: str | Path | None = None,
     seed: int = 0,
 ) -> PricedStep:
     """Price one training step that is not run: cycles, events, energy; for networks too large to train here.
@@ -208,6 +211,8 @@ def dry_run(
         dense. Measured on a network of this kind: docs/learn_reports.md.
     mask_density
         Share of neurons inside the surrogate's window.
+    costs
+        A cost table of one's own over ours of the chip's node: docs/costs.md.
     seed
         Of the random gradients and masks that stand for real ones.
 
@@ -218,8 +223,10 @@ def dry_run(
     """
     config = _learning_chip(chip, accumulators)
     found = _load_network(network, norm, recipe, convention, dt, reset, reset_timing, compare)
+    tables = load_learn_tables(tables_of(config, costs))
     program = learn_tasks(config, found.network, found.recipe)
-    return price_step(program, _densities(found.network, gradient_density), mask_density, seed=seed)
+    densities = _densities(found.network, gradient_density)
+    return price_step(program, densities, mask_density, seed=seed, tables=tables)
 
 
 def _densities(network: LearnNetwork, given: float | None) -> list[float]:
@@ -239,6 +246,7 @@ def compare(
     gradient_density: float | None = None,
     mask_density: float = 0.34,
     convention: str = "nir",
+    costs: str | Path | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Ablations, tuple[GpuRow, ...]]:
@@ -252,12 +260,13 @@ def compare(
         Sentences: what is wrong, where, what to do.
     """
     config = _learning_chip(chip, None)
+    tables = load_learn_tables(tables_of(config, costs))
     found = _load_network(network, norm, recipe, convention, None, None, None, None)
     densities = _densities(found.network, gradient_density)
     result = ablations(
         found.network, found.recipe, config, spike_density=spike_density, input_density=densities,
         mask_density=mask_density,
-        seed=seed, progress=progress,
+        seed=seed, tables=tables, progress=progress,
     )  # fmt: skip
     if progress is not None:
         progress("beside a GPU")
@@ -268,6 +277,7 @@ def compare(
         input_density=densities,
         mask_density=mask_density,
         seed=seed,
+        tables=tables,
     )
     return result, against
 
@@ -303,6 +313,7 @@ def train(
     epochs: int = 10,
     schedule: str = "cosine",
     seed: int = 0,
+    costs: str | Path | None = None,
     out: str | Path | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -319,6 +330,8 @@ def train(
         Passes over the data; the learning rate's course (`training.Options`); of weights and of the samples' order.
     out
         A .nir file to write the trained network to, for `compile`.
+    costs
+        A cost table of one's own over ours of the chip's node: docs/costs.md.
     checkpoint, resume, threads, progress, after_epoch
         As in `training.train_network`.
 
@@ -330,8 +343,8 @@ def train(
     task = load_task(network, data, seed=seed, **options)
     training = train_network(
         task.network, task.parameters, task.data, task.recipe, task.chip,
-        options=Options(epochs, schedule, seed), test=task.test, checkpoint=checkpoint, resume=resume, threads=threads,
-        progress=progress, after_epoch=after_epoch,
+        options=Options(epochs, schedule, seed, costs), test=task.test, checkpoint=checkpoint, resume=resume,
+        threads=threads, progress=progress, after_epoch=after_epoch,
     )  # fmt: skip
     if out is not None:
         save(training, out)

@@ -20,12 +20,21 @@ from .chip.program import ManyCoreProgram
 from .chip.program_file import load_program
 from .data import Samples, input_shapes, load_arrays, shape_samples, to_payloads
 from .errors import InputError
-from .reports.costs import CostTable, load_costs
+from .reports.area_summary import area_summary
+from .reports.costs import tables_of
 from .reports.energy import EnergyReport, energy
+from .reports.flow import edges
+from .reports.learn_area import LearnTables, load_learn_tables
+from .reports.neurobench import neurobench_metrics
 from .reports.result import Decide, LayerModel, RunResult, Spread
 from .sim.jit import NUMBA_VERSION
 from .sim.run import ManyCoreRun, run_many_core
 
+# What the account does not know is said, since a figure that is left out reads as 0.
+_LOGIC_LEAKAGE = (
+    "Static energy is that of the memories; what the logic of the cores leaks is not in it."
+)
+_OTHER_HALF = "Energy is that of the many-core; the learning engines on the chip are not in it."
 DECISIONS: tuple[Decide, ...] = ("count", "membrane", "first")
 
 
@@ -39,6 +48,7 @@ def run(
     decide: str | None = None,
     threads: int | None = None,
     seed: int = 0,
+    costs: str | Path | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[int], None] | None = None,
     command: str = "spikeloom.run",
@@ -60,6 +70,8 @@ def run(
         others), ``first`` earliest spike. Ties go to the lowest index.
     threads
         Worker threads; the result does not depend on them.
+    costs
+        A cost table of one's own over ours of the chip's node: docs/costs.md.
     checkpoint
         File that keeps the finished samples of a long run, and from which it goes on.
     progress
@@ -79,7 +91,7 @@ def run(
         where=where
     )  # fmt: skip
     choice = _decision(program, decide)
-    costs = load_costs(program.config.node_nm)
+    tables = load_learn_tables(tables_of(program.config, costs))
     payloads, clipped = to_payloads(program, shaped)
     fingerprint = _program_sha256(program)
     probes = program.outputs if choice == "membrane" and program.output_spiking else ()
@@ -128,7 +140,7 @@ def run(
         "numpy": np.__version__,
         "numba": NUMBA_VERSION,
     }
-    return make_result(program, shaped, simulated, choice, notes, provenance, costs)
+    return make_result(program, shaped, simulated, choice, notes, provenance, tables)
 
 
 def make_result(
@@ -138,7 +150,7 @@ def make_result(
     decide: Decide,
     notes: list[str],
     provenance: dict[str, Any],
-    costs: CostTable,
+    tables: LearnTables,
 ) -> RunResult:
     """Turn what the simulator counted into a result: decisions, times, energy, maps."""
     config = program.config
@@ -151,12 +163,13 @@ def make_result(
         simulated.chip_counters,
         samples=simulated.samples,
         core_layers=[program.layers[int(i)].name for i in program.core_layer],
-        costs=costs,
+        costs=tables.many_core,
     )
     membrane = _membranes(program, simulated, decide)
     predictions = _predictions(simulated, membrane, decide)
     per_sample = simulated.cycles.sum(axis=1)
     counters = _counters(program, simulated)
+    area, why = area_summary(config, tables)
     totals = dict(
         zip(
             (e.name for e in CORE_EVENTS), simulated.core_counters.sum(axis=0).tolist(), strict=True
@@ -166,6 +179,7 @@ def make_result(
         network=str(program.meta.get("network", "network")),
         chip=config.name,
         config_hash=config.config_hash,
+        configuration=config.to_dict(),
         accuracy=None if shaped.labels is None else float(np.mean(predictions == shaped.labels)),
         predictions=predictions.tolist(),
         labels=None if shaped.labels is None else shaped.labels.tolist(),
@@ -184,7 +198,22 @@ def make_result(
         synops=totals["synops"],
         packets=totals["flits_sent"] + simulated.chip_counters["host_flits_in"],
         hops=int(simulated.router_counters.sum()),
-        **spent.result_fields(),
+        **spent.result_fields([layer.name for layer in program.layers]),
+        area=area,
+        graph=edges(
+            program,
+            simulated.core_counters,
+            simulated.neuron_outputs[0],
+            simulated.chip_counters["host_flits_in"],
+            simulated.samples,
+        ),
+        neurobench=neurobench_metrics(
+            program,
+            to_payloads(program, shaped)[0],
+            simulated.neuron_outputs,
+            simulated.core_counters,
+            simulated.timesteps,
+        ),
         counters=counters,
         layers=_layers(program, simulated, spent),
         steps={
@@ -195,8 +224,9 @@ def make_result(
         clock_hz=config.clock_hz,
         placement=dict(program.meta.get("placement", {})),
         convention={k: str(v) for k, v in program.meta.get("convention", {}).items()},
-        notes=notes,
-        provenance=provenance | {"costs_hash": costs.table_hash},
+        notes=[*notes, _LOGIC_LEAKAGE, *([_OTHER_HALF] if config.learn_half else []), *why],
+        provenance=provenance
+        | {"costs": tables.many_core.name, "costs_hash": tables.many_core.table_hash},
     )
 
 
@@ -283,7 +313,7 @@ def _layers(
                 depth=layer.depth,
                 spikes=int(simulated.core_counters[own, place["spikes"]].sum()),
                 synops=int(simulated.core_counters[list(layer.cores), place["synops"]].sum()),
-                energy_j=spent.by_layer.get(layer.name, 0.0),
+                energy_j=spent.layer_j(layer.name),
                 notes=layer.notes,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ from .chip.program import ManyCoreProgram
 from .chip.program_file import load_program
 from .compiling import load_nir
 from .errors import InputError
+from .reports.accounts import AreaSummary, EnergyRowModel, Split
+from .reports.learn_result import LearnResult
 from .reports.result import RunResult, load_result
+from .reports.units import count, share, si
+
+Rows = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -220,8 +226,161 @@ def _show_program(program: ManyCoreProgram, name: str) -> Shown:
     )  # fmt: skip
 
 
-def _show_result(result: RunResult) -> Shown:
-    return Shown("result", result.network, (Table("result", result_rows(result)),))
+def _show_result(result: RunResult | LearnResult) -> Shown:
+    layers = {name: fsum(parts.values()) for name, parts in result.energy_by_layer.items()}
+    tables: list[Table] = []
+    if isinstance(result, LearnResult):
+        tables += [Table("result", learn_result_rows(result)), Table("queues", _queues(result))]
+        if result.epochs:
+            tables.append(Table("epochs", _epochs(result)))
+        what = "of the run"
+    else:
+        tables.append(Table("result", result_rows(result)))
+        what = "a sample"
+    if layers:
+        tables.append(
+            Table(f"energy by layer, {what}", _layer_energy(layers, result.energy_shared_j))
+        )
+        tables.append(Table(f"energy by unit, {what}", _unit_energy(result.energy_by_unit_j)))
+        tables.append(Table(f"energy rows, {what}", _energy_rows(result.energy_rows)))
+    if result.area is not None:
+        tables.append(Table(f"area by component, {result.area.basis}", _area(result.area)))
+    if isinstance(result, LearnResult):
+        tables += [
+            Table(
+                table.title, (tuple(table.columns), *(tuple(map(_cell, row)) for row in table.rows))
+            )
+            for table in result.ablations or ()
+        ]
+    return Shown("result", result.network, tuple(tables))
+
+
+def _layer_energy(layers: dict[str, float], shared: dict[str, float]) -> Rows:
+    total = fsum([*layers.values(), *shared.values()])
+    named = [*layers.items(), *((f"shared: {name}", value) for name, value in shared.items())]
+    return (
+        ("layer", "energy", "share"),
+        *((name, si(value, "J"), share(value / total)) for name, value in named),
+        ("total", si(total, "J"), share(1.0)),
+    )
+
+
+def _unit_energy(units: dict[str, Split]) -> Rows:
+    dynamic, static = (
+        fsum(getattr(unit, kind) for unit in units.values()) for kind in ("dynamic", "static")
+    )
+    return (
+        ("unit", "dynamic", "static", "both"),
+        *(
+            (name, si(u.dynamic, "J"), si(u.static, "J"), si(u.total, "J"))
+            for name, u in units.items()
+        ),
+        ("total", si(dynamic, "J"), si(static, "J"), si(dynamic + static, "J")),
+    )
+
+
+def _energy_rows(rows: list[EnergyRowModel]) -> Rows:
+    return (
+        ("component", "event", "kind", "count", "each", "energy", "status"),
+        *(
+            (
+                row.component, row.event, row.kind, count(row.count),
+                si(row.cost_j, "W" if row.event.endswith("seconds") else "J"), si(row.energy_j, "J"), row.status,
+            )
+            for row in rows
+            if row.energy_j
+        ),
+    )  # fmt: skip
+
+
+def _area(area: AreaSummary) -> Rows:
+    return (
+        ("component", "mm2", "share"),
+        *(
+            (name, f"{mm2:.4f}", share(mm2 / area.area_mm2))
+            for name, mm2 in area.by_component.items()
+        ),
+        ("total", f"{area.area_mm2:.4f}", share(1.0)),
+    )
+
+
+def _queues(result: LearnResult) -> Rows:
+    rows: list[tuple[str, ...]] = [("queue", "busy", "share of the cycles", "waits most for")]
+    for name, use in result.engines.items():
+        cause = max(use.stalls, key=lambda queue: use.stalls[queue], default="")
+        waits = f"{cause}, {share(use.stalls[cause] / result.cycles)}" if cause else ""
+        rows.append((name, f"{use.busy:,}", share(use.busy / result.cycles), waits))
+    return tuple(rows)
+
+
+def _epochs(result: LearnResult) -> Rows:
+    return (
+        ("epoch", "loss", "accuracy", "test", "cycles", "chip time", "energy"),
+        *(
+            (
+                str(e.epoch + 1), f"{e.loss:.4f}", f"{e.accuracy:.2%}",
+                "none" if e.test_accuracy is None else f"{e.test_accuracy:.2%}", f"{e.cycles:,}", si(e.seconds, "s"),
+                _known(e.energy_j),
+            )
+            for e in result.epochs
+        ),
+    )  # fmt: skip
+
+
+def learn_result_rows(result: LearnResult) -> Rows:
+    """Return the summary of a result of the learning half as rows to print."""
+    power = result.power_w
+    operation = result.pj_per_operation
+    rows = [
+        ("what", "value"),
+        ("network on chip", f"{result.network} on {result.chip} ({result.config_hash})"),
+        ("kind", "one step, priced and not run" if result.kind == "step" else f"{len(result.epochs)} epochs"),
+        ("steps, samples", f"{result.steps:,} of {result.batch:,}, {result.samples:,}"),
+        ("accuracy", "not measured" if result.accuracy is None else f"{result.accuracy:.2%} of the test data"),
+    ]  # fmt: skip
+    for name, figures in (
+        ("a sample", result.per_sample),
+        ("a step", result.per_step),
+        ("an epoch", result.per_epoch),
+    ):
+        if figures is not None:
+            rows.append(
+                (
+                    name,
+                    f"{figures.cycles:,.0f} cycles, {si(figures.seconds, 's')}, {_known(figures.energy_j)}",
+                )
+            )
+    rows += [
+        ("power", "unknown" if power is None else f"{_power(power)}, with the memory"),
+        ("energy an operation if dense", "unknown" if operation is None else f"{operation:.3f} pJ"),
+        ("area", _area_text(result.area)),
+    ]
+    rows += [
+        (
+            f"beside a {gpu.gpu}",
+            f"{gpu.speedup:.2f} times as fast, {gpu.energy_gain:.2f} times less energy, modelled",
+        )
+        for gpu in result.gpu or ()
+    ]
+    rows += [("note", note) for note in result.notes]
+    return tuple(rows)
+
+
+def _power(power: Split) -> str:
+    parts = f"{si(power.dynamic, 'W')} dynamic, {si(power.static, 'W')} static"
+    return f"{si(power.total, 'W')}: {parts}"
+
+
+def _known(joules: float | None) -> str:
+    return "energy unknown" if joules is None else si(joules, "J")
+
+
+def _area_text(area: AreaSummary | None) -> str:
+    return "unknown" if area is None else f"{area.area_mm2:.3g} mm2 at {area.node_nm} nm, estimated"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def result_rows(result: RunResult) -> tuple[tuple[str, str], ...]:
@@ -253,6 +412,10 @@ def result_rows(result: RunResult) -> tuple[tuple[str, str], ...]:
         for name, value in sorted(
             result.energy_j.items(), key=lambda item: (item[0] == "total", -item[1])
         )
+    ]
+    rows += [
+        ("power", _power(result.power_w)),
+        ("area", _area_text(result.area)),
     ]
     rows += [("note", note) for note in result.notes]
     return tuple(rows)

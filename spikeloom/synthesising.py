@@ -13,14 +13,18 @@ from .errors import InputError
 from .hw.fpga import PARTS, place_and_route
 from .hw.fpga_result import FpgaResult
 from .hw.gates import count_gates
+from .reports.accounts import AreaSummary
 from .reports.area import AreaResult, estimate_area
-from .reports.area_costs import load_area_costs
-from .reports.costs import Status, load_costs, worst_status
-from .reports.learn_area import LearnAreaResult, estimate_learn_area
+from .reports.area_summary import area_summary, summary_of_learn, summary_of_synthesis
+from .reports.costs import Status, tables_of, worst_status
+from .reports.floor_plan import floor_plan_svg
+from .reports.learn_area import LearnAreaResult, estimate_learn_area, load_learn_tables
 from .reports.result import write_whole
 from .reports.synthesis_page import area_page, fpga_page
 
-__all__ = ["PARTS", "area", "area_rows", "fpga", "fpga_rows", "save_area", "save_fpga"]
+__all__ = [
+    "PARTS", "area", "area_rows", "fpga", "fpga_rows", "quick_area", "save_area", "save_fpga",
+]  # fmt: skip
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -66,6 +70,7 @@ def fpga(
 def area(
     chip: str | Path | ChipConfig,
     *,
+    costs: str | Path | None = None,
     cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> AreaResult | LearnAreaResult:
@@ -73,7 +78,8 @@ def area(
 
     The first time a chip is asked for it is synthesised, which takes minutes; ``cache`` is where that is kept, by
     default the user's cache folder. Learning engines are counted unit by unit, and synthesised beside that if the RTL
-    carries them. Of a chip with both halves everything is synthesised, and nothing counted.
+    carries them. Of a chip with both halves everything is synthesised, and nothing counted. ``costs`` is a table of
+    one's own over ours of the chip's node: docs/costs.md.
 
     Raises
     ------
@@ -81,14 +87,30 @@ def area(
         Sentences: Yosys is missing, there is no table for the chip's node, the configuration is wrong.
     """
     config = resolve_chip(chip)
+    tables = load_learn_tables(tables_of(config, costs))
     if config.many_core_half is None:
         if not _is_carried(config):
-            return estimate_learn_area(config)
+            return estimate_learn_area(config, tables)
         gates = count_gates(config, cache=cache, progress=progress)
-        return estimate_learn_area(config, gates=gates.model_dump())
-    costs, memories = load_area_costs(config.node_nm), load_costs(config.node_nm)
+        return estimate_learn_area(config, tables, gates=gates.model_dump())
     gates = count_gates(config, cache=cache, progress=progress)
-    return estimate_area(gates.model_dump(), costs, memories)
+    return estimate_area(gates.model_dump(), tables.area, tables.many_core)
+
+
+def quick_area(chip: str | Path | ChipConfig, *, costs: str | Path | None = None) -> AreaSummary:
+    """Estimate a chip's area at once, without a synthesis tool: as a result of `run` or `train` tells it.
+
+    Raises
+    ------
+    InputError, ConfigError, CostError
+        Sentences: there is no table for the chip's node, the configuration is wrong.
+    """
+    config = resolve_chip(chip)
+    tables = None if costs is None else load_learn_tables(tables_of(config, costs))
+    summary, notes = area_summary(config, tables)
+    if summary is None:
+        raise InputError(" ".join(notes))
+    return summary
 
 
 def _is_carried(config: ChipConfig) -> bool:
@@ -109,20 +131,33 @@ def save_fpga(
 
 
 def save_area(
-    result: AreaResult | LearnAreaResult, *, out: Path | None = None, page: Path | None = None
+    result: AreaResult | LearnAreaResult | AreaSummary,
+    *,
+    out: Path | None = None,
+    page: Path | None = None,
+    plot: Path | None = None,
 ) -> tuple[Path, ...]:
-    """Write a result as JSON and as a page; return the files.
+    """Write a result as JSON, as a page, and as a floor plan (SVG); return the files.
 
     Raises
     ------
     InputError
-        For a page of learning engines, which there is not yet.
+        For a page of what was not synthesised as a whole chip.
     """
-    if page is not None and isinstance(result, LearnAreaResult):
+    if page is not None and not isinstance(result, AreaResult):
         raise InputError(
-            "there is no page of the area of learning engines yet; write it as JSON (--out)"
+            "the page of an area tells of a chip that was synthesised as a whole; "
+            "write this one as JSON (--out) or as a floor plan (--plot)"
         )
-    return _save(result, out, page, lambda: area_page(cast(AreaResult, result)))
+    written = _save(result, out, page, lambda: area_page(cast(AreaResult, result)))
+    if plot is None:
+        return written
+    if isinstance(result, AreaResult):
+        summary = summary_of_synthesis(result)
+    else:
+        summary = summary_of_learn(result) if isinstance(result, LearnAreaResult) else result
+    write_whole(plot, floor_plan_svg(summary))
+    return (*written, plot)
 
 
 def fpga_rows(result: FpgaResult) -> dict[str, Rows]:
@@ -161,8 +196,10 @@ def fpga_rows(result: FpgaResult) -> dict[str, Rows]:
     return tables
 
 
-def area_rows(result: AreaResult | LearnAreaResult) -> dict[str, Rows]:
+def area_rows(result: AreaResult | LearnAreaResult | AreaSummary) -> dict[str, Rows]:
     """Return the tables of a result by title, the first row naming the columns."""
+    if isinstance(result, AreaSummary):
+        return _summary_rows(result)
     if isinstance(result, LearnAreaResult):
         return _learn_area_rows(result)
     rows = [
@@ -195,6 +232,21 @@ def area_rows(result: AreaResult | LearnAreaResult) -> dict[str, Rows]:
             ("of it signatures and counters", "", "", f"{observed:.1%}", ""),
             *((f"published: {c['name']}, {c['shape']}", "", "", f"{c['area_mm2']:.2f}", "") for c in result.published),
         ),
+    }  # fmt: skip
+
+
+def _summary_rows(result: AreaSummary) -> dict[str, Rows]:
+    rows = [
+        (r.place, r.component, r.part, r.what, f"{r.count:,.0f}", f"{r.area_mm2:.4f}", r.status)
+        for r in result.rows
+    ]
+    sums = [(name, f"{mm2:.3f}") for name, mm2 in result.by_component.items()]
+    return {
+        f"area at {result.node_nm} nm, mm2": (
+            ("of", "component", "part", "what", "of them", "mm2", "status"), *rows,
+        ),
+        "sums": (("of", "mm2"), *sums, ("the chip", f"{result.area_mm2:.3f}")),
+        "notes": (("note",), *((note,) for note in result.notes)),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,16 @@ from .compiler.learn_tasks import learn_tasks
 from .compiling import resolve_chip
 from .data import check_finite, load_arrays
 from .errors import InputError, StoppedError
-from .reports.costs import CostError
+from .reports.costs import CostError, tables_of
 from .reports.learn_area import estimate_learn_area, load_learn_tables
-from .reports.learn_counts import count_step
+from .reports.learn_counts import StepCounts, count_step
 from .reports.learn_energy import learn_energy
+from .reports.learn_totals import Totals
 from .sim.engines.training import StepResult, TrainingMachine
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
-_CHECKPOINT_VERSION = 1
+_CHECKPOINT_VERSION = 2
 _SMALLEST_SCALE = 2.0**-14
 
 
@@ -73,11 +74,13 @@ class Options:
     """How long and at which rate to train, beside the recipe of a step.
 
     ``schedule`` is ``constant``, ``cosine`` (down to 0), or ``step:A,B`` (a tenth from epoch A, a hundredth from B on).
+    ``costs`` is a cost table of one's own over ours of the chip's node: docs/costs.md.
     """
 
     epochs: int = 10
     schedule: str = "cosine"
     seed: int = 0
+    costs: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,21 @@ class Epoch:
 
 @dataclass
 class Training:
-    """A network after training, and how it went."""
+    """A network after training, and how it went.
+
+    ``totals`` are the counts of all steps, also of those before a break. ``backward`` are the cycles of each task of
+    the backward engine in the last step of a whole batch.
+    """
 
     network: LearnNetwork
     parameters: Parameters
     recipe: Recipe
     chip: ChipConfig
+    options: Options
+    data_sha256: str
     epochs: list[Epoch] = field(default_factory=list)
+    totals: Totals = field(default_factory=Totals)
+    backward: list[int] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -270,9 +281,9 @@ def train_network(
         programs[count % recipe.batch] = learn_tasks(config, network, recipe, count % recipe.batch)
     rates = _Schedule(options, recipe, -(-count // recipe.batch))
     machine = TrainingMachine(programs[recipe.batch], parameters, threads=threads)
-    run = Training(network, parameters, recipe, config)
+    run = Training(network, parameters, recipe, config, options, data.sha256)
     state = _State(loss_scale=recipe.loss_scale)
-    prices = _Prices(config)
+    prices = _Prices(config, options.costs)
     key = _fingerprint(network, recipe, config, options, data, test)
     if resume:
         if checkpoint is None:
@@ -291,7 +302,11 @@ def train_network(
                     learning_rate=rates.at(epoch, step),
                 )  # fmt: skip
                 _check_divergence(result, machine.loss_scale, epoch, step)
-                state.add(result, len(chosen), prices.of(programs[len(chosen)], result))
+                program = programs[len(chosen)]
+                counts = count_step(program, result.backward, result.timeline)
+                state.add(result, counts, prices.of(counts))
+                if len(chosen) == recipe.batch:
+                    state.backward = [work.cycles for work in result.backward]
                 if progress is not None:
                     progress(
                         Progress(
@@ -315,11 +330,14 @@ def train_network(
                 loss_scale=machine.loss_scale,
                 epoch=epoch + 1,
                 epochs=[asdict(item) for item in run.epochs],
+                totals=state.totals,
+                backward=state.backward,
             )
             if checkpoint is not None:
                 _save_checkpoint(Path(checkpoint), state, key, parameters)
             if after_epoch is not None:
                 after_epoch(summary)
+    run.totals, run.backward = state.totals, state.backward
     return run
 
 
@@ -359,8 +377,12 @@ class _State:
     wall_s: float = 0.0
     densities: list[list[float]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    totals: Totals = field(default_factory=Totals)  # of all epochs
+    backward: list[int] = field(default_factory=list)
 
-    def add(self, result: StepResult, samples: int, energy_j: float | None) -> None:
+    def add(self, result: StepResult, counts: StepCounts, energy_j: float | None) -> None:
+        samples = counts.batch
+        self.totals.add(counts)
         self.samples += samples
         self.correct += result.correct
         self.loss += result.loss * samples
@@ -433,20 +455,21 @@ class _Schedule:
 class _Prices:
     """Energy of steps on one chip."""
 
-    def __init__(self, config: ChipConfig) -> None:
+    def __init__(self, config: ChipConfig, costs: str | Path | None) -> None:
         self._config = config
         try:
-            self._tables = load_learn_tables(config.node_nm)
+            self._tables = load_learn_tables(tables_of(config, costs))
         except CostError:
+            if costs is not None:
+                raise
             self._tables = None
             return
         self._area = estimate_learn_area(config, self._tables)
 
-    def of(self, program: LearnProgram, result: StepResult) -> float | None:
+    def of(self, counts: StepCounts) -> float | None:
         """Return the joules of a step, None without a cost table."""
         if self._tables is None:
             return None
-        counts = count_step(program, result.backward, result.timeline)
         return learn_energy(self._config, counts, self._tables, self._area).total
 
 
@@ -510,12 +533,23 @@ def _fingerprint(
         "network": asdict(network),
         "recipe": asdict(recipe),
         "config": config.config_hash,
-        "options": asdict(options),
+        "options": asdict(replace(options, costs=None)) | {"costs": _costs_hash(config, options)},
         "data": data.sha256,
         "test": None if test is None else test.sha256,
     }
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _costs_hash(config: ChipConfig, options: Options) -> str | None:
+    """Return what tells cost tables apart: energies of epochs must not be of two. None where there is no table."""
+    try:
+        tables = load_learn_tables(tables_of(config, options.costs))
+    except CostError:
+        if options.costs is not None:
+            raise
+        return None
+    return " ".join(table.table_hash for table in (tables.learn, tables.area, tables.many_core))
 
 
 def _arrays(parameters: Parameters) -> dict[str, Floats]:
@@ -536,7 +570,9 @@ def _arrays(parameters: Parameters) -> dict[str, Floats]:
 
 def _save_checkpoint(path: Path, state: _State, key: str, parameters: Parameters) -> None:
     """Write all at once: a temporary file beside the checkpoint is renamed when it is complete."""
-    manifest = {"version": _CHECKPOINT_VERSION, "key": key, "state": asdict(state)}
+    own = {item.name: getattr(state, item.name) for item in fields(state)}
+    own["totals"] = state.totals.to_dict()
+    manifest = {"version": _CHECKPOINT_VERSION, "key": key, "state": own}
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -561,15 +597,15 @@ def _load_checkpoint(path: Path, key: str, parameters: Parameters) -> _State:
         )
     if found != key:
         raise InputError(
-            f"{path} belongs to another training: network, recipe, chip, data, epochs, schedule and seed must be as "
-            f"they were"
+            f"{path} belongs to another training: network, recipe, chip, data, epochs, schedule, seed and costs must "
+            "be as they were"
         )
     own = _arrays(parameters)
     if set(own) != set(loaded) or any(own[name].shape != loaded[name].shape for name in own):
         raise InputError(f"{path} does not hold this network's weights")
     for name, value in own.items():
         value[:] = loaded[name]
-    return _State(**state)
+    return _State(**state | {"totals": Totals.from_dict(state["totals"])})
 
 
 # ------------------------------------------------------------------------------------------------------------ one step

@@ -15,7 +15,7 @@ from .hw.driver import HostDriver
 
 WAVES, SAVE = "waves.vcd", "waves.gtkw"
 
-_TOP = "TOP.spikeloom_chip"
+TOP = "TOP.spikeloom_chip"
 
 # Signals of the save file: of the chip, and of each tile.
 _OF_CHIP = ("clk", "s_axis_tvalid", "s_axis_tready", "m_axis_tvalid", "m_axis_tready", "mesh.start")
@@ -69,11 +69,11 @@ def _save(save: GTKWSave, waves: Path, config: ChipConfig) -> None:
     signals = _signals(waves)
     save.dumpfile(str(waves.absolute()))
     save.dumpfile_size(waves.stat().st_size)
-    groups = {"chip": [f"{_TOP}.{name}" for name in _OF_CHIP]}
+    groups = {"chip": [f"{TOP}.{name}" for name in _OF_CHIP]}
     for y in range(network.rows):
         for x in range(network.columns):
             names = (*_OF_TILE, *(f"router.{port}_out__valid" for port in PORTS))
-            groups[f"tile {x}, {y}"] = [f"{_TOP}.mesh.tile_{x}_{y}.{name}" for name in names]
+            groups[f"tile {x}, {y}"] = [f"{TOP}.mesh.tile_{x}_{y}.{name}" for name in names]
     for place, (title, names) in enumerate(groups.items()):
         with save.group(title, closed=place > 1):
             for name in names:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
 import pytest
 
+import spikeloom
 from spikeloom.chip.config import SOMA_STAGES, config_schema, load_config
 from spikeloom.chip.events import CHIP_EVENTS, CORE_EVENTS, ROUTER_EVENTS
 from spikeloom.chip.packet import FlitLayout
 from spikeloom.chip.program import CORE_REGISTERS, NEURON_MEMORIES
+from spikeloom.reports.learn_result import learn_result_schema
 from spikeloom.reports.result import result_schema
 
 from .support.presets import MANY_CORE_PRESETS
@@ -22,7 +25,11 @@ TOP = Path(__file__).resolve().parent.parent
 FOLDERS = ("chip", "models", "compiler", "sim", "hw", "reports")
 DOCUMENTS = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")])
 MODULES = sorted(
-    [*(TOP / "spikeloom").glob("*.py"), *(p for f in FOLDERS for p in (TOP / f).rglob("*.py"))]
+    [
+        *(TOP / "spikeloom").glob("*.py"),
+        *(TOP / "spikeloom/calibrating").glob("*.py"),
+        *(p for f in FOLDERS for p in (TOP / f).rglob("*.py")),
+    ]
 )
 BLOCKS = ("axon", "dendrite", "soma", "sender", "router", "host", "barrier")
 
@@ -179,8 +186,40 @@ def test_documents_name_no_places_of_a_machine():
 
 
 @pytest.mark.parametrize(
-    ("name", "schema"), [("chip", config_schema()), ("result", result_schema())]
+    ("name", "schema"),
+    [
+        ("chip", config_schema()),
+        ("learn_result", learn_result_schema()),
+        ("result", result_schema()),
+    ],
 )
 def test_published_schemas_are_those_of_the_code(name, schema):
     stored = json.loads((TOP / f"docs/schema/{name}.json").read_text(encoding="utf-8"))
     assert stored == schema, "run python docs/schema/make.py"
+
+
+def test_the_reference_is_that_of_the_docstrings():
+    pages = runpy.run_path(str(TOP / "docs/reference/make.py"))["pages"]()
+    stored = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (TOP / "docs/reference").glob("*.md")
+    }
+    assert stored.keys() == pages.keys(), "run python docs/reference/make.py"
+    for name, text in pages.items():
+        assert stored[name] == text, f"{name} is old: run python docs/reference/make.py"
+    for name in spikeloom.__all__:
+        assert f"### spikeloom.{name}\n" in pages["spikeloom.md"]
+
+
+def test_every_picture_stands_beside_the_command_that_makes_it():
+    shown = 0
+    for path in DOCUMENTS:
+        for paragraph in path.read_text(encoding="utf-8").split("\n\n"):
+            for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", paragraph):
+                shown += 1
+                command = re.search(r"`(spikeloom|python|PYTHONPATH)[^`]*`", paragraph)
+                assert command, f"{name_of(path)} does not say what makes {picture}"
+    pictures = {p.name for kind in ("svg", "png") for p in (TOP / "docs").rglob(f"*.{kind}")}
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    assert [name for name in sorted(pictures) if name not in text] == []
+    assert shown > 0

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from math import fsum
-from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from spikeloom.reports.area import AreaResult, estimate_area
-from spikeloom.reports.area_costs import area_costs_from_dict, load_area_costs
+from spikeloom.reports.area_costs import load_area_costs
 from spikeloom.reports.costs import STATUSES, CostError, load_costs
+from spikeloom.reports.sram import Ports
 from spikeloom.reports.synthesis_page import area_page
 
 COSTS = load_area_costs(28)
 MEMORIES = load_costs(28)
-FILE = Path(__file__).resolve().parent.parent / "reports" / "costs" / "area_28nm.yaml"
 
 
 def component(name, place, count, gates, rams=()):
@@ -77,10 +76,12 @@ def test_weights_have_one_port_others_two_and_small_memories_are_latches():
         return row
 
     one, two = each("synapse", (64, 1024, 1)), each("axon", (64, 1024, 1))
-    assert two.each_mm2 == pytest.approx(one.each_mm2 * COSTS.constants.two_port_factor.value)
-    assert one.each_mm2 == pytest.approx(
-        MEMORIES.sram.area_mm2(8192) / COSTS.constants.macro_utilisation.value
-    )
+    expected: list[tuple[Any, Ports]] = [(one, "1rw"), (two, "1r1w")]
+    for row, ports in expected:
+        assert row.each_mm2 == pytest.approx(
+            MEMORIES.sram.area_mm2(8192, 8, ports) / COSTS.constants.macro_utilisation.value
+        )
+    assert two.each_mm2 > 1.5 * one.each_mm2
     small = each("axon", (8, 16, 1))
     assert "latches" in small.what
     assert small.quantity == 128
@@ -153,16 +154,13 @@ def test_every_constant_has_its_source():
             assert constant.status != "measured", name
 
 
+def test_chips_stand_beside_at_their_own_node():
+    assert [chip.name for chip in COSTS.published] == ["Tianjic"]
+    assert load_area_costs(16).published == ()
+
+
 def test_mistakes_in_the_table_get_sentences(tmp_path):
-    fields = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    bad = fields["constants"]["nand2_um2"] | {"value": -1}
-    with pytest.raises(CostError, match=r"constants\.nand2_um2\.value: Input should be greater"):
-        area_costs_from_dict(
-            fields | {"constants": fields["constants"] | {"nand2_um2": bad}}, "here"
-        )
-    with pytest.raises(CostError, match="must hold a mapping"):
-        area_costs_from_dict([], "here")
-    with pytest.raises(CostError, match="no area table for 7 nm, only for 28"):
+    with pytest.raises(CostError, match=r"no cost tables for 7 nm, only for 45, 32, 28"):
         load_area_costs(7)
     with pytest.raises(CostError, match="no readable YAML"):
         load_area_costs(tmp_path / "none.yaml")

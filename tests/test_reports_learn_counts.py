@@ -291,12 +291,18 @@ def test_energy_adds_up_in_both_ways(ran):
     counts = count_step(ran.program, ran.result.backward, ran.result.timeline)
     energy = learn_energy(CHIP, counts)
     assert energy.total == pytest.approx(sum(row.energy_j for row in energy.rows))
-    assert energy.total == pytest.approx(
-        sum(energy.by_layer.values()) + sum(energy.shared.values())
-    )
+    layers = sum(energy.layer_j(name) for name in energy.by_layer)
+    assert energy.total == pytest.approx(layers + sum(energy.shared.values()))
+    assert energy.total == pytest.approx(sum(unit.total for unit in energy.by_unit.values()))
+    assert energy.power.total == pytest.approx(energy.power_w)
+    static = sum(row.energy_j for row in energy.rows if row.kind == "static")
+    assert energy.power.static * energy.seconds == pytest.approx(static)
+    assert {row.component for row in energy.rows if row.kind == "static"} == {
+        "leakage", "dram background",
+    }  # fmt: skip
     assert energy.total == pytest.approx(sum(energy.by_component.values()))
     assert all(row.status in ("derived", "assumed") for row in energy.rows)
-    assert all(value > 0 for value in energy.by_layer.values())
+    assert all(energy.layer_j(name) > 0 for name in energy.by_layer)
 
 
 def test_an_event_without_a_price_is_noticed():

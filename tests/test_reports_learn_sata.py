@@ -4,24 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spikeloom.chip.learn_network import INPUT, InputFormat, LearnNetwork, Neuron, Stage
-
-from .support.sata import sata_counts, sata_energy
-
-
-def vgg5():
-    same = {"kernel": (3, 3), "padding": (1, 1), "neuron": Neuron()}
-    return LearnNetwork(
-        InputFormat((32, 32, 3)),
-        (
-            Stage("conv1", (32, 32, 3), (32, 32, 64), (INPUT,), **same),
-            Stage("conv2", (16, 16, 64), (16, 16, 128), (0,), pool=2, **same),
-            Stage("conv3", (16, 16, 128), (16, 16, 128), (1,), **same),
-            Stage("fc", (1, 1, 8192), (1, 1, 1024), (2,), pool=2, neuron=Neuron()),
-            Stage("out", (1, 1, 1024), (1, 1, 10), (3,)),
-        ),
-        "vgg5",
-    )
+from spikeloom.reports.sata import sata_counts, sata_energy, vgg5
 
 
 def test_dense_operations_are_those_of_our_network():

@@ -13,6 +13,7 @@ from spikeloom.reports.figures import draw_mesh, mesh_picture
 from spikeloom.reports.mesh_map import cells, frames, heat_step, router_totals
 from spikeloom.reports.page import render_page, save_page
 from spikeloom.reports.units import count, interval, share, si
+from tests.support.learn_result_builder import make_step, make_training
 from tests.support.result_builder import make_result
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
@@ -57,6 +58,8 @@ class Page(HTMLParser):
 
 RESULT = make_result()
 HTML = render_page(RESULT)
+STEP = make_step()
+LEARN_HTML = render_page(STEP)
 PAGE = Page(HTML)
 
 
@@ -64,7 +67,8 @@ def test_the_page_is_whole():
     assert HTML.lstrip().startswith("<!DOCTYPE html>")
     for tag in ("html", "head", "body", "h1", "style"):
         assert PAGE.tags.count(tag) == 1
-    assert PAGE.tags.count("svg") == 5
+    # Confusion, latency, three rooflines, three maps, traffic, graph.
+    assert PAGE.tags.count("svg") == 10
     ids = [value for name, value in PAGE.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     assert sum(str(value).startswith("core-") for value in ids) == 40
@@ -73,11 +77,19 @@ def test_the_page_is_whole():
 
 
 def test_the_page_asks_nobody_for_anything():
-    assert "http://" not in HTML
-    assert "https://" not in HTML
-    assert not {"link", "img", "iframe"} & set(PAGE.tags)
-    assert not {"src", "href", "onclick"} & {name for name, _ in PAGE.attributes}
-    assert "default-src 'none'" in HTML
+    for html in (HTML, LEARN_HTML):
+        page = Page(html)
+        text = html.replace('xmlns="http://www.w3.org/2000/svg"', "")
+        assert "http://" not in text
+        assert "https://" not in text
+        assert not {"link", "img", "iframe"} & set(page.tags)
+        assert not {"src", "onclick"} & {name for name, _ in page.attributes}
+        ids = {value for name, value in page.attributes if name == "id"}
+        links = [str(value) for name, value in page.attributes if name == "href"]
+        assert links
+        assert {link.removeprefix("#") for link in links} <= ids
+        assert all(link.startswith("#") for link in links)
+        assert "default-src 'none'" in html
 
 
 def test_the_page_has_every_figure():
@@ -101,7 +113,10 @@ def test_the_page_has_every_figure():
         si(RESULT.average_power_w, "W"),
     ):
         assert figure.replace("\u00a0", " ") in words, figure
-    for row in RESULT.energy_rows:
+    happened = [row for row in RESULT.energy_rows if row.count]
+    none = len(RESULT.energy_rows) - len(happened)
+    assert f"{none} of {len(RESULT.energy_rows)} kinds of events did not happen" in words
+    for row in happened:
         assert row.event in words
         assert (
             si(row.cost_j, "W" if row.event == "seconds" else "J").replace("\u00a0", " ") in words
@@ -118,8 +133,8 @@ def test_the_page_has_every_figure():
 def test_average_power_is_energy_over_time():
     seconds = 1 / RESULT.throughput_per_s
     power = si(RESULT.energy_j["total"] / seconds, "W").replace("\u00a0", " ")
-    assert f"average power {power} energy over time" in PAGE.words
-    assert "host input 31.8 %" in PAGE.words
+    assert f"power assumed {power} average;" in PAGE.words
+    assert "The host was injecting in 31.8 % of the cycles" in PAGE.words
 
 
 @pytest.mark.parametrize("loss", ["weight_error", "membrane_error", "output_mismatch"])
@@ -149,7 +164,7 @@ def test_columns_and_rows_are_not_mixed_up():
     page = Page(html)
     for core in result.counters["cores"]:
         assert f"core ({core['x']}, {core['y']}): {core['layer']}" in html
-    assert html.count(">core (1, 2)") == 2  # layer and activity
+    assert html.count(">core (1, 2)") == 3  # layer, activity, graph
     assert "core (2, 1)" not in html
     data = json.loads(page.scripts[0])
     assert {len(row) for row in data["routers"]} == {6}
@@ -295,3 +310,90 @@ def test_counts_shares_and_intervals():
     assert 0.968 < low < 0.98 < high < 0.988
     assert interval(1.0, 10)[1] == pytest.approx(1.0)
     assert interval(0.0, 10)[0] == pytest.approx(0.0)
+
+
+def test_the_page_of_a_step_has_every_figure():
+    words = Page(LEARN_HTML).words
+    assert "mnist_mlp priced on h2learn" in words
+    assert "nothing was trained" in words
+    assert STEP.energy_j is not None
+    assert STEP.area is not None
+    assert STEP.per_step.energy_j is not None
+    for figure in (
+        si(STEP.per_step.seconds, "s"), si(STEP.per_sample.seconds, "s"), si(STEP.per_step.energy_j, "J"),
+        f"{STEP.area.area_mm2:.3g} mm²", "Floor plan", "V100 fp32", "engines in turn or together", "59.6",
+        f"{len(STEP.tasks.queue)} tasks of one step",
+        STEP.config_hash, "learning rate",
+    ):  # fmt: skip
+        assert figure.replace("\u00a0", " ") in words, figure
+    for row in STEP.energy_rows:
+        if row.count:
+            assert si(row.energy_j, "J").replace("\u00a0", " ") in words
+            assert row.unit in words
+    for layer in STEP.tasks.layers:
+        assert layer in words
+
+
+def test_the_page_of_a_training_has_its_epochs():
+    result = make_training()
+    words = Page(render_page(result)).words
+    assert "mnist_mlp trained on h2learn" in words
+    for epoch in result.epochs:
+        for figure in (f"{epoch.loss:.4f}", share(epoch.accuracy), si(epoch.seconds, "s")):
+            assert figure.replace("\u00a0", " ") in words, figure
+    assert result.accuracy is not None
+    assert f"accuracy counted {share(result.accuracy)}".replace("\u00a0", " ") in words
+    assert "Beside a GPU" not in words
+    assert "Ablations" not in words
+
+
+def test_energy_and_area_that_are_unknown_are_not_zero():
+    unknown = {
+        "energy_j": None, "energy_rows": [], "energy_by_layer": {}, "energy_shared_j": {}, "energy_by_unit_j": {},
+        "power_w": None, "area": None,
+    }  # fmt: skip
+    figures = {
+        name: getattr(STEP, name).model_copy(update={"energy_j": None})
+        for name in ("per_sample", "per_step")
+    }
+    words = Page(render_page(STEP.model_copy(update={**unknown, **figures}))).words
+    assert "energy unknown there are no costs" in words
+    assert "area unknown" in words
+    assert "0 J" not in words
+
+
+def test_a_page_without_the_configuration_says_that_ceilings_are_unknown():
+    bare = RESULT.model_copy(update={"configuration": None, "chip": "mine"})
+    words = Page(render_page(bare)).words
+    assert "does not keep the configuration of its chip" in words
+
+
+def test_names_of_layers_cannot_become_markup():
+    step = STEP.model_copy(
+        update={"tasks": STEP.tasks.model_copy(update={"layers": [EVIL, "b"]}), "network": EVIL}
+    )
+    page = Page(render_page(step))
+    assert "script" not in page.tags
+    assert page.words.count(EVIL) >= 4
+
+
+def test_neurobench_stands_beside_what_the_chip_counts():
+    metrics = {
+        "footprint_bytes": 4096, "chip_footprint_bytes": 1024, "connection_sparsity": None,
+        "chip_connection_sparsity": 0.25, "activation_sparsity": 0.9, "chip_synops": 5000.0,
+        "synaptic_operations": {"dense": None, "effective_macs": 0.0, "effective_acs": 1234.0},
+        "notes": ["made up"],
+    }  # fmt: skip
+    words = Page(render_page(make_result(neurobench=metrics))).words
+    for figure in (
+        "footprint 4,096 bytes 1,024 bytes", "connection sparsity unknown 25.0 %", "activation sparsity 90.0 %",
+        "effective accumulates 1,234 a sample", "both together 1,234 a sample 5,000 a sample", "made up.",
+    ):  # fmt: skip
+        assert figure in words, figure
+    assert "NeuroBench" not in PAGE.words
+
+
+def test_a_result_without_a_graph_has_no_graph():
+    html = render_page(make_result(graph=[]))
+    assert 'id="network"' not in html
+    assert "#network" not in html

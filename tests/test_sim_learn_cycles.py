@@ -141,7 +141,7 @@ def test_backward_engine_never_beats_the_ideal_and_reaches_most_of_it():
     before = 0.0
     for density in (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0):
         cycles, ideal = random_work(density, density)
-        # Sparser work waits for weights: a word a cycle passes, wanted or not. benchmarks/learn_laws.py tells how much.
+        # Sparser work waits for weights: a word a cycle passes, wanted or not: spikeloom calibrate --only H7.
         assert ideal <= cycles <= (ideal / 0.6 if density > 0.2 else 1.0)
         assert cycles > before
         before = cycles

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from spikeloom.calibrating.float64_step import reference_step
 from spikeloom.chip.learn_network import (
     InputFormat,
     LearnNetwork,
@@ -23,7 +24,6 @@ from spikeloom.chip.learn_network import (
 )
 from spikeloom.compiler.learn_tasks import learn_tasks
 from spikeloom.sim.engines.training import StepResult, TrainingMachine
-from tests.support.learn_float64 import reference_step
 from tests.support.learn_networks import Case, cases, learn_chip
 
 pytestmark = pytest.mark.skipif(

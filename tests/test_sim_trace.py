@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spikeloom.chip.events import CORE_EVENT_INDEX
 from spikeloom.sim import trace
 from spikeloom.sim.run import SimulationError, run_many_core
 from spikeloom.sim.trace import record_sample
@@ -54,6 +55,25 @@ def test_a_sample_with_more_events_than_room_is_run_again(monkeypatch, capacity)
     again = record_sample(program, payload, timesteps)
     assert np.array_equal(whole.transfers, again.transfers)
     assert np.array_equal(whole.retires, again.retires)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sends_are_the_flits_that_routers_take(seed):
+    rng = np.random.default_rng(seed)
+    program = random_program(rng)
+    payload = draw_payloads(rng, program, 1, 4, held=seed % 2 == 0)
+    record = record_sample(program, payload[0], 4)
+    run = run_many_core(program, payload, 4)
+    senders = record.send("sender")
+    sent = [int((senders == c).sum()) for c in range(program.core_count)]
+    assert sent == run.core_counters[:, CORE_EVENT_INDEX["flits_sent"]].tolist()
+    assert int((senders < 0).sum()) == run.chip_counters["host_flits_in"]
+    assert len(np.unique(record.sends, axis=0)) == len(record.sends)  # one a cycle
+    assert record.cycles.tolist() == run.cycles[0].tolist()
+    # A core sends nothing before its last neuron has retired.
+    for k, cycle, sender in record.sends[senders >= 0].tolist():
+        own = (record.retire("k") == k) & (record.retire("core") == sender)
+        assert cycle > record.retire("cycle")[own].max()
 
 
 def test_part_of_a_sample():

@@ -1,4 +1,4 @@
-"""Write the JSON schemas of configuration and result beside this file; `python docs/schema/make.py`."""
+"""Write the JSON schemas of configuration and results beside this file; `python docs/schema/make.py`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.chip.config import config_schema
+from spikeloom.reports.learn_result import learn_result_schema
 from spikeloom.reports.result import result_schema
 
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Return each schema by the name of its file."""
-    return {"chip.json": config_schema(), "result.json": result_schema()}
+    return {
+        "chip.json": config_schema(),
+        "learn_result.json": learn_result_schema(),
+        "result.json": result_schema(),
+    }
 
 
 def text(schema: dict[str, Any]) -> str:

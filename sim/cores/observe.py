@@ -100,3 +100,14 @@ def observe_transfer(
             row = events.transfer[at]
             row[0], row[1], row[2], row[3] = k, cycle, r, output
             row[4], row[5], row[6], row[7], row[8], row[9] = kind, dx, dy, target, delay, payload
+
+
+@jit
+def observe_send(events: EventState, k: int, cycle: int, sender: int) -> None:
+    """Observe a flit that a router takes from ``sender``: its core, or -1 - i for the host's input port ``i``."""
+    if _in_window(events, k):
+        at = events.counts[2]
+        events.counts[2] = at + 1
+        if at < events.send.shape[0]:
+            row = events.send[at]
+            row[0], row[1], row[2] = k, cycle, sender

@@ -13,6 +13,7 @@ from .state import (
     DELAY_SHIFT,
     KIND_SHIFT,
     RETIRE_COLUMNS,
+    SEND_COLUMNS,
     TARGET_SHIFT,
     TRANSFER_COLUMNS,
     Y_SHIFT,
@@ -112,12 +113,15 @@ def _plain(array: Array) -> Array:
     return np.require(array, requirements=["C", "W"])
 
 
-def new_events(transfers: int = 0, retires: int = 0, first: int = 0, end: int = 0) -> EventState:
+def new_events(
+    transfers: int = 0, retires: int = 0, sends: int = 0, first: int = 0, end: int = 0
+) -> EventState:
     """Allocate lists for so many events of the chip timesteps ``first`` <= k < ``end``."""
     return EventState(
         transfer=np.zeros((transfers, len(TRANSFER_COLUMNS)), dtype=np.int64),
         retire=np.zeros((retires, len(RETIRE_COLUMNS)), dtype=np.int64),
-        counts=np.zeros(2, dtype=np.int64),
+        send=np.zeros((sends, len(SEND_COLUMNS)), dtype=np.int64),
+        counts=np.zeros(3, dtype=np.int64),
         window=np.array([first, end], dtype=np.int64),
     )
 

@@ -29,6 +29,7 @@ TRANSFER_COLUMNS = (
     "payload",
 )
 RETIRE_COLUMNS = ("k", "cycle", "core", "neuron", "output", "v_mem")
+SEND_COLUMNS = ("k", "cycle", "sender")  # a core, or -1 - i for the host's input port i
 
 
 class Params(NamedTuple):
@@ -190,7 +191,8 @@ class EventState(NamedTuple):
 
     transfer: Array  # event, TRANSFER_COLUMNS
     retire: Array  # event, RETIRE_COLUMNS
-    counts: Array  # transfers, retires
+    send: Array  # event, SEND_COLUMNS
+    counts: Array  # transfers, retires, sends
     window: Array  # first, end
 
 
@@ -222,6 +224,9 @@ class Results(NamedTuple):
     host_counters: Array  # flits in, flits out, stalls, overruns, cycles with the host at work
     step_router_flits: Array  # k, r
     step_core_outputs: Array  # k, c
+    neuron_outputs: (
+        Array  # 2, c, n: outputs of neurons with routes, of all timesteps and of the last
+    )
     signatures: Array  # s, k, r, unit: at the end of each chip timestep; empty unless asked for
 
 

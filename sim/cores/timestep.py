@@ -8,13 +8,14 @@ from ...chip.program import REGISTER_INDEX
 from ..jit import jit
 from .axon import axon_add, axon_clear, axon_hold, axon_skip, axon_walk
 from .dendrite import dendrite_accumulate, dendrite_clear, dendrite_skip, sum_add
-from .observe import observe_retires, observe_transfer
+from .observe import observe_retires, observe_send, observe_transfer
 from .router import EAST, LOCAL, NORTH, SOUTH, WEST, busy_sweep, fifo_pop, fifo_push, router_decide
 from .sender import sender_advance, sender_flit, sender_order, sender_start
 from .soma import soma_update
 from .state import (
     DELAY_MASK,
     DELAY_SHIFT,
+    EVENTS,
     HOST_CYCLES,
     HOST_IN,
     HOST_OUT,
@@ -132,6 +133,7 @@ def _compute(
         count[SPIKES] += outputs
         count[SATURATIONS] += limited
         q.step_core_outputs[k, c] += outputs
+        _count_outputs(s, q, c, t == timesteps - 1)
         if q.probe_of_core[c] >= 0:
             _probe(s, q, sample, t, c, neurons)
         s.sender.cycle[c] += cycles
@@ -142,6 +144,16 @@ def _compute(
             sending += 1
     sender_order(s.sender, sending)
     return sending
+
+
+@jit
+def _count_outputs(s: State, q: Results, c: int, is_last: bool) -> None:
+    """Count the outbox by neuron; ``is_last`` marks the sample's last network timestep."""
+    of_all, of_last = q.neuron_outputs[0, c], q.neuron_outputs[1, c]
+    for i in range(s.sender.filled[c]):
+        of_all[s.sender.neuron[c, i]] += 1
+        if is_last:
+            of_last[s.sender.neuron[c, i]] += 1
 
 
 @jit
@@ -233,6 +245,8 @@ def _exchange(
                     fifo_push(router, r, WEST, host.word[port, place], host.payload[port, place])
                     host.next[port] = place + 1
                     host_left -= 1
+                    if observe & EVENTS != 0:
+                        observe_send(events, k, cycle, -1 - port)
                 else:
                     q.host_counters[HOST_STALLS] += 1
 
@@ -243,6 +257,8 @@ def _exchange(
                 payload = sender.payload[c, sender.next[c]]
                 fifo_push(router, r, LOCAL, sender_flit(g.routes, sender, c), payload)
                 core_counters[c, FLITS_SENT] += 1
+                if observe & EVENTS != 0:
+                    observe_send(events, k, cycle, c)
                 if not sender_advance(g.routes, sender, c):
                     sender.order[i] = sender.order[first]
                     sender.order[first] = c

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def make_result(
             "depth": i + 1,
             "spikes": int(table[layer_of == i, CORE_EVENT_INDEX["spikes"]].sum()),
             "synops": int(table[layer_of == i, CORE_EVENT_INDEX["synops"]].sum()),
-            "energy_j": spent.by_layer.get(name, 0.0),
+            "energy_j": spent.layer_j(name),
             "notes": {"weight_bits": 8, "weight_error": 0.0042 * (i + 1), "decay_error": 0.0, "clipped_inputs": 0.0,
                       "membrane_error": 0.013, "output_mismatch": None if i == 0 else 0.0031, "sources": ["in"]},
         }
@@ -141,12 +142,17 @@ def make_result(
         "cycles_per_timestep": spread(cycles / chip_timesteps),
         "sample_cycles": cycles.tolist(),
         "latency_s": spread(cycles / config.clock_hz),
-        "throughput_per_s": float(config.clock_hz / cycles.mean()),
+        "throughput_per_s": 1.0 / spent.seconds,
         "host_input_share": 0.318,
         "synops": int(table[:, CORE_EVENT_INDEX["synops"]].sum()),
         "packets": int(table[:, CORE_EVENT_INDEX["flits_sent"]].sum()) + 40 * samples,
         "hops": int(routers.sum()),
-        **spent.result_fields(),
+        **spent.result_fields(layer_names),
+        "area": None,
+        "graph": [
+            {"source": a, "target": b, "what": "values", "routes": 10, "flits": 3.5, "status": "measured"}
+            for a, b in pairwise(("input", *layer_names))
+        ],
         "counters": {"cores": core_rows, "routers": router_rows, "chip": counters["chip_counters"]},
         "layers": layers,
         "steps": {
