@@ -8,10 +8,16 @@ from typing import Any
 
 from ..chip.config import ChipConfig
 from .accounts import AreaPart, AreaSummary
-from .area import AreaResult, estimate_area
+from .area import AreaResult, AreaRow, Place, estimate_area
 from .costs import CostError
 from .gate_model import gates_of, load_gate_table
-from .learn_area import LearnAreaResult, LearnTables, estimate_learn_area, load_learn_tables
+from .learn_area import (
+    LearnAreaResult,
+    LearnAreaRow,
+    LearnTables,
+    estimate_learn_area,
+    load_learn_tables,
+)
 
 __all__ = ["area_summary", "summary_of_learn", "summary_of_synthesis"]
 
@@ -53,12 +59,13 @@ def area_summary(
 
 def summary_of_synthesis(result: AreaResult) -> AreaSummary:
     """Return the summary of an area that synthesis of the whole chip gave."""
+    parts = _parts(result)
     return AreaSummary(
         basis="synthesis",
         node_nm=result.node_nm,
         cores=result.cores,
-        rows=list(_parts(result)),
-        by_component=_by_component(_parts(result)),
+        rows=parts,
+        by_component=_by_component(parts),
         area_mm2=result.area_mm2,
         notes=list(result.notes),
         provenance=result.provenance,
@@ -67,25 +74,11 @@ def summary_of_synthesis(result: AreaResult) -> AreaSummary:
 
 def summary_of_learn(result: LearnAreaResult) -> AreaSummary:
     """Return the summary of the area of learning engines, counted unit by unit."""
-    parts = [
-        AreaPart(
-            place="chip",
-            component=row.component,
-            part=row.part,
-            what=row.what,
-            count=row.count,
-            each_mm2=row.each_mm2,
-            area_mm2=row.area_mm2,
-            status=row.status,
-            source=row.source,
-        )
-        for row in result.rows
-    ]
     return AreaSummary(
         basis="units",
         node_nm=result.node_nm,
         cores=0,
-        rows=parts,
+        rows=[_part(row, "chip") for row in result.rows],
         by_component=result.by_component,
         area_mm2=result.area_mm2,
         notes=[_NO_PADS, "Learning engines are counted unit by unit: docs/learn_reports.md."],
@@ -106,7 +99,7 @@ def _many_core(config: ChipConfig, tables: LearnTables) -> AreaSummary:
             f"predicted with an error of {error.median:.1%} (median) to {error.largest:.1%} (largest). "
             f"`spikeloom area --chip {config.name}` synthesises this one."
         )
-    parts = list(_parts(result))
+    parts = _parts(result)
     return AreaSummary(
         basis=basis,
         node_nm=result.node_nm,
@@ -123,19 +116,22 @@ def _many_core(config: ChipConfig, tables: LearnTables) -> AreaSummary:
     )
 
 
-def _parts(result: AreaResult) -> Iterable[AreaPart]:
-    for row in result.rows:
-        yield AreaPart(
-            place=row.place,
-            component=row.component,
-            part=row.part,
-            what=row.what,
-            count=row.count,
-            each_mm2=row.each_mm2,
-            area_mm2=row.area_mm2,
-            status=row.status,
-            source=row.source,
-        )
+def _parts(result: AreaResult) -> list[AreaPart]:
+    return [_part(row, row.place) for row in result.rows]
+
+
+def _part(row: AreaRow | LearnAreaRow, place: Place) -> AreaPart:
+    return AreaPart(
+        place=place,
+        component=row.component,
+        part=row.part,
+        what=row.what,
+        count=row.count,
+        each_mm2=row.each_mm2,
+        area_mm2=row.area_mm2,
+        status=row.status,
+        source=row.source,
+    )
 
 
 def _by_component(parts: Iterable[AreaPart]) -> dict[str, float]:

@@ -90,7 +90,7 @@ def run(
         arrays, input_shapes(program.inputs), timesteps=timesteps, encoder=encode, samples=samples, seed=seed,
         where=where
     )  # fmt: skip
-    choice = _decision(program, decide)
+    choice = decision_of(program, decide)
     tables = load_learn_tables(tables_of(program.config, costs))
     payloads, clipped = to_payloads(program, shaped)
     fingerprint = _program_sha256(program)
@@ -230,7 +230,8 @@ def make_result(
     )
 
 
-def _decision(program: ManyCoreProgram, decide: str | None) -> Decide:
+def decision_of(program: ManyCoreProgram, decide: str | None) -> Decide:
+    """Return how a class is read, by default as the outputs allow; InputError if they do not allow it."""
     spiking = program.output_spiking
     if decide is None:
         return "count" if spiking else "membrane"

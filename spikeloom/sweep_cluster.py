@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +21,7 @@ from .errors import InputError
 from .sweep_units import Job, Outcome, merge_shards, price, run_shard
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, as_completed
 
 # Workers that a unit of work may take down before it is given up; elsewhere the cluster's own settings say how many.
 DEATHS = 3
@@ -28,6 +29,8 @@ DEATHS = 3
 POINTS_A_WORKER = 3
 # Seconds to wait for a scheduler to answer, and for its first worker.
 ANSWER_S, WORKERS_S = 5, 20
+# Seconds between looks at a running sweep, and those that it may be without any worker: a process starts in some.
+LOOK_S, GONE_S = 0.05, 60.0
 
 # Run by workers here as they start: Ctrl-C reaches them, too, and would end them in the middle of a task.
 _LEAVE_CTRL_C_TO_US = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -65,6 +68,7 @@ class OnCluster:
     def __init__(self, client: Client, workers: int) -> None:
         self._client = client
         self._window = POINTS_A_WORKER * workers
+        self._seen = self._asked = time.monotonic()  # there were workers; we asked
 
     def outcomes(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its outcome, as they end.
@@ -85,7 +89,8 @@ class OnCluster:
 
         first = [submit(job) for job in islice(waiting, self._window)]
         ended = as_completed(first, raise_errors=False)
-        for future in ended:
+        while not ended.is_empty():
+            future = self._next(ended)
             job = by_key.pop(future.key)
             outcome = self._outcome(future)
             future.release()
@@ -99,6 +104,26 @@ class OnCluster:
             reason = f"{DEATHS} workers died at it, one after the other; out of memory?"
             yield job, self._outcome(self._submit(job)) or Outcome("failed", reason)
 
+    def _next(self, ended: as_completed) -> Future:
+        while not ended.has_ready():
+            self._look()
+        return next(ended)
+
+    def _look(self) -> None:
+        """Wait a little; raise InputError when there has been no worker for `GONE_S`."""
+        time.sleep(LOOK_S)
+        now = time.monotonic()
+        if now - self._asked < 1:
+            return
+        self._asked = now
+        if self._client.nthreads():
+            self._seen = now
+        elif now - self._seen > GONE_S:
+            raise InputError(
+                f"all workers are gone, and none has come for {GONE_S:g} seconds; finished points are kept: "
+                "start the same command again"
+            )
+
     def _submit(self, job: Job) -> Future:
         if job.kind == "training":
             return self._client.submit(price, job, pure=False)
@@ -110,19 +135,22 @@ class OnCluster:
 
         A result that is lost with its worker is waited for until it is made again.
         """
-        from distributed import CancelledError, KilledWorker
+        from distributed import CancelledError, KilledWorker, TimeoutError
 
-        try:
-            error: Any = future.exception()
-            if error is None:
-                return future.result()
-        except CancelledError:
-            raise InputError(
-                "the connection to the scheduler is lost; finished points are kept: start the same command again"
-            ) from None
-        except KilledWorker:
-            return None
-        return None if isinstance(error, KilledWorker) else _failed(error)
+        while True:
+            try:
+                error: Any = future.exception(timeout=LOOK_S)
+                if error is None:
+                    return future.result(timeout=LOOK_S)
+                return None if isinstance(error, KilledWorker) else _failed(error)
+            except TimeoutError:
+                self._look()
+            except KilledWorker:
+                return None
+            except CancelledError:
+                raise InputError(
+                    "the connection to the scheduler is lost; finished points are kept: start the same command again"
+                ) from None
 
 
 def _failed(error: BaseException) -> Outcome:

@@ -30,7 +30,7 @@ from .reports.costs import tables_of
 from .reports.learn_area import load_learn_tables
 from .reports.learn_result import LearnResult
 from .reports.result import Decide, RunResult
-from .running import _decision, make_result
+from .running import decision_of, make_result
 from .sim.checkpoint import PER_SAMPLE, TOTALS
 from .sim.run import ManyCoreRun, run_many_core
 from .sweep_paths import number_at
@@ -358,4 +358,4 @@ def _prepare(job: Job, program: ManyCoreProgram) -> Prepared:
         encoder=options.get("encode", "none"), samples=job.samples, seed=options.get("seed", 0),
     )  # fmt: skip
     payloads, _ = to_payloads(program, shaped)
-    return Prepared(program, shaped, payloads, _decision(program, options.get("decide")))
+    return Prepared(program, shaped, payloads, decision_of(program, options.get("decide")))

@@ -10,25 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
-from spikeloom import cli
 from spikeloom.models.zoo import load_zoo_samples, path
 
+from .support.command import run_command as run
+
 NET = str(path("mnist_mlp"))
-
-
-def run(capsys, *arguments):
-    """Run one command in this process; return exit code, standard output and standard error."""
-    old = sys.argv
-    sys.argv = ["spikeloom", *map(str, arguments)]
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
-    finally:
-        sys.argv = old
-    out = capsys.readouterr()
-    return code, out.out, out.err
 
 
 @pytest.fixture(scope="module")

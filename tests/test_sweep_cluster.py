@@ -9,8 +9,9 @@ import time
 from typing import Any
 
 import pytest
-from distributed import LocalCluster, wait
+from distributed import Client, LocalCluster
 
+from spikeloom import sweep_cluster
 from spikeloom.errors import InputError
 from spikeloom.sweep_cluster import DEATHS, OnCluster, open_pool
 from spikeloom.sweep_search import search
@@ -82,18 +83,26 @@ def test_what_kills_every_worker_is_given_up_and_the_rest_goes_on():
         assert where.startswith("1 processes here")
         assert isinstance(pool, OnCluster)
         outcomes = {job.number: outcome for job, outcome in Deadly(pool._client, 1).outcomes(jobs)}
-        # A result that is lost with its worker before it was fetched is made again.
-        future = pool._submit(jobs[2])
-        wait(future)
-        workers()[0].kill()
-        again = pool._outcome(future)
     assert outcomes[0] == Outcome(
         "failed", f"{DEATHS} workers died at it, one after the other; out of memory?"
     )
     assert outcomes[1] == Outcome("failed", "MemoryError: no room")
     assert outcomes[2].status == "done"
-    assert again is not None
-    assert again.measures == outcomes[2].measures
+
+
+def test_a_cluster_without_workers_is_told(monkeypatch):
+    monkeypatch.setattr(sweep_cluster, "GONE_S", 0.5)
+    options: Any = {"processes": False, "dashboard_address": None}
+    options["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
+    cluster: Any = LocalCluster(n_workers=0, **options)
+    space = space_of(TRAINING)
+    jobs = [make_job(space, point, 0) for point in next(search(space))]
+    with cluster, Client(cluster) as client:
+        with pytest.raises(InputError, match="all workers are gone"):
+            list(OnCluster(client, 1).outcomes(jobs))
+        pool = OnCluster(client, 1)
+        with pytest.raises(InputError, match="all workers are gone"):
+            pool._outcome(pool._submit(jobs[0]))
 
 
 def test_a_scheduler_elsewhere_and_none(tmp_path):
