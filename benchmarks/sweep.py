@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 import yaml
 
-from spikeloom.sweep_space import Space, space_from_dict
-from spikeloom.sweeping import Progress, Sweep, sweep
+from spikeloom.sweeping.space import Space, space_from_dict
+from spikeloom.sweeping.sweep import Progress, Sweep, sweep
 
 DEFAULT = Path(__file__).resolve().parent.parent / "docs" / "examples" / "sweep_cores.yaml"
 

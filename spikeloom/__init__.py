@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .reporting import report
     from .running import run
     from .showing import show
-    from .sweeping import sweep
+    from .sweeping.sweep import sweep
     from .synthesising import area, fpga
     from .tracing import trace
     from .training import train_step
@@ -49,7 +49,7 @@ _PLACES = {
     "run": ("running", "run"),
     "show": ("showing", "show"),
     "step_result": ("learn_results", "step_result"),
-    "sweep": ("sweeping", "sweep"),
+    "sweep": ("sweeping.sweep", "sweep"),
     "trace": ("tracing", "trace"),
     "train": ("learning", "train"),
     "train_step": ("training", "train_step"),

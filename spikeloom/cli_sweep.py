@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from .console import JsonOption, errors, print_table, print_text, writable
 
 if TYPE_CHECKING:
-    from .sweeping import Progress
+    from .sweeping.sweep import Progress
 
 # Seconds between two lines of progress where standard error is no terminal.
 _LINE_S = 30.0
@@ -63,9 +63,9 @@ def sweep_command(
     """
     from .reports.result import write_whole
     from .showing import Table, to_json
-    from .sweep_plots import FORMATS, save_plots
-    from .sweep_tables import csv_text, front_table, reasons
-    from .sweeping import sweep
+    from .sweeping.plots import FORMATS, save_plots
+    from .sweeping.sweep import sweep
+    from .sweeping.tables import csv_text, front_table, reasons
 
     if picture_format not in FORMATS:
         raise typer.BadParameter(f"must be {' or '.join(FORMATS)}", param_hint="--format")

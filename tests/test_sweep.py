@@ -13,15 +13,17 @@ import pytest
 import yaml
 
 import spikeloom
-from spikeloom import cli, sweep_cluster, sweeping
+from spikeloom import cli
 from spikeloom.chip.config import load_config
 from spikeloom.errors import InputError, StoppedError
 from spikeloom.models.datasets import load_mnist
 from spikeloom.models.zoo import load_zoo_samples, path
-from spikeloom.sweep_cluster import run_job
-from spikeloom.sweep_space import load_space
-from spikeloom.sweep_units import Outcome, build_chip, count_samples, make_job
-from spikeloom.sweeping import sweep
+from spikeloom.sweeping import cluster as sweep_cluster
+from spikeloom.sweeping import sweep as sweeping
+from spikeloom.sweeping.cluster import run_job
+from spikeloom.sweeping.space import load_space
+from spikeloom.sweeping.sweep import sweep
+from spikeloom.sweeping.units import Outcome, build_chip, count_samples, make_job
 
 from .support.sweep_spaces import INFERENCE, TRAINING, FakePool, space_of
 

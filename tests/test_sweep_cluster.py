@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
-from spikeloom import sweep_cluster
 from spikeloom.errors import InputError
-from spikeloom.sweep_cluster import DEATHS, OnCluster, open_pool
-from spikeloom.sweep_search import search
-from spikeloom.sweep_units import Outcome, make_job, price
-from spikeloom.sweeping import sweep
+from spikeloom.sweeping import cluster as sweep_cluster
+from spikeloom.sweeping.cluster import DEATHS, OnCluster, open_pool
+from spikeloom.sweeping.search import search
+from spikeloom.sweeping.sweep import sweep
+from spikeloom.sweeping.units import Outcome, make_job, price
 
 from .support.sweep_spaces import TRAINING, space_of
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikeloom.sweep_front import crowding, dominates, fronts, pareto_front
-from spikeloom.sweep_search import planned
+from spikeloom.sweeping.front import crowding, dominates, fronts, pareto_front
+from spikeloom.sweeping.search import planned
 
 from .support.sweep_spaces import INFERENCE, space_of, walk
 

@@ -10,8 +10,8 @@ import yaml
 from spikeloom.errors import InputError
 from spikeloom.reports.learn_result import LearnResult
 from spikeloom.reports.result import RunResult
-from spikeloom.sweep_paths import check_result_path, config_paths, number_at, number_paths
-from spikeloom.sweep_space import load_space, space_from_dict
+from spikeloom.sweeping.paths import check_result_path, config_paths, number_at, number_paths
+from spikeloom.sweeping.space import load_space, space_from_dict
 
 from .support.sweep_spaces import INFERENCE, TRAINING, space_of
 

@@ -7,8 +7,8 @@ import sqlite3
 import pytest
 
 from spikeloom.errors import InputError
-from spikeloom.sweep_store import STORE_VERSION, open_store
-from spikeloom.sweep_units import Outcome
+from spikeloom.sweeping.store import STORE_VERSION, open_store
+from spikeloom.sweeping.units import Outcome
 
 from .support.sweep_spaces import TRAINING, space_of
 

@@ -9,11 +9,11 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from spikeloom.errors import InputError
-from spikeloom.sweep_plots import save_plots
-from spikeloom.sweep_store import Record
-from spikeloom.sweep_tables import csv_text, front_table, short_names, text_of
-from spikeloom.sweep_units import Status
-from spikeloom.sweeping import Sweep
+from spikeloom.sweeping.plots import save_plots
+from spikeloom.sweeping.store import Record
+from spikeloom.sweeping.sweep import Sweep
+from spikeloom.sweeping.tables import csv_text, front_table, short_names, text_of
+from spikeloom.sweeping.units import Status
 
 from .support.sweep_spaces import TRAINING, space_of
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spikeloom.sweep_search import search
-from spikeloom.sweep_space import Point, Space, space_from_dict
-from spikeloom.sweep_units import Job, Outcome
+from spikeloom.sweeping.search import search
+from spikeloom.sweeping.space import Point, Space, space_from_dict
+from spikeloom.sweeping.units import Job, Outcome
 
 # A training step of the smallest network: some hundredths of a second a point.
 TRAINING: dict[str, Any] = {

@@ -8,11 +8,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError
-from .reports.result import write_whole
-from .sweep_store import Record
-from .sweep_tables import short_names, text_of
-from .sweeping import Sweep
+from ..errors import InputError
+from ..reports.result import write_whole
+from .store import Record
+from .sweep import Sweep
+from .tables import short_names, text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,24 +17,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .chip.config import ChipConfig, config_from_dict, load_config
-from .chip.program import ManyCoreProgram
-from .compiling import compile_nir
-from .data import Samples, input_shapes, load_arrays, shape_samples, to_payloads
-from .errors import InputError
-from .learn_results import step_result
-from .learning import dry_run
-from .models.datasets import load_mnist
-from .models.zoo import ZOO, load_zoo_samples, path
-from .reports.costs import tables_of
-from .reports.learn_area import load_learn_tables
-from .reports.learn_result import LearnResult
-from .reports.result import Decide, RunResult
-from .running import decision_of, make_result
-from .sim.checkpoint import PER_SAMPLE, TOTALS
-from .sim.run import ManyCoreRun, run_many_core
-from .sweep_paths import number_at
-from .sweep_space import DEFAULT_SAMPLES, Kind, Point, Space
+from ..chip.config import ChipConfig, config_from_dict, load_config
+from ..chip.program import ManyCoreProgram
+from ..compiling import compile_nir
+from ..data import Samples, input_shapes, load_arrays, shape_samples, to_payloads
+from ..errors import InputError
+from ..learn_results import step_result
+from ..learning import dry_run
+from ..models.datasets import load_mnist
+from ..models.zoo import ZOO, load_zoo_samples, path
+from ..reports.costs import tables_of
+from ..reports.learn_area import load_learn_tables
+from ..reports.learn_result import LearnResult
+from ..reports.result import Decide, RunResult
+from ..running import decision_of, make_result
+from ..sim.checkpoint import PER_SAMPLE, TOTALS
+from ..sim.run import ManyCoreRun, run_many_core
+from .paths import number_at
+from .space import DEFAULT_SAMPLES, Kind, Point, Space
 
 # Points whose program and data a process keeps: the shards of a point need the same ones, and few points are under way
 # at a time.

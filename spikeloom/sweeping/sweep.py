@@ -11,13 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, StoppedError
-from .sweep_cluster import Pool, open_pool, run_job
-from .sweep_front import Costs, pareto_front
-from .sweep_search import planned, search
-from .sweep_space import Point, Space, load_space
-from .sweep_store import Record, Store, open_store
-from .sweep_units import Job, count_samples, make_job
+from ..errors import InputError, StoppedError
+from .cluster import Pool, open_pool, run_job
+from .front import Costs, pareto_front
+from .search import planned, search
+from .space import Point, Space, load_space
+from .store import Record, Store, open_store
+from .units import Job, count_samples, make_job
 
 # Points that are tried for a first result before the sweep starts, and samples of it.
 _PILOTS, _PILOT_SAMPLES = 8, 1
@@ -92,7 +92,7 @@ def sweep(
     out
         The results file: made if it is missing.
     workers, scheduler
-        Where the points run, see `sweep_cluster.open_pool`.
+        Where the points run, see `cluster.open_pool`.
     retry_failed
         Try those points again whose workers died too often.
     progress, tell

@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .errors import InputError
-from .sweep_units import Job, Outcome, merge_shards, price, run_shard
+from ..errors import InputError
+from .units import Job, Outcome, merge_shards, price, run_shard
 
 if TYPE_CHECKING:
     from distributed import Client, Future, as_completed

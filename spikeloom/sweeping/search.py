@@ -12,8 +12,8 @@ import random
 from collections.abc import Generator, Iterable, Mapping
 from math import prod
 
-from .sweep_front import Costs, crowding, fronts
-from .sweep_space import Point, Space
+from .front import Costs, crowding, fronts
+from .space import Point, Space
 
 # Index of the chosen value on every axis.
 Genes = tuple[int, ...]

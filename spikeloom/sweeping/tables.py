@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .reports.units import count, share, si
-from .showing import Table
-from .sweep_store import Record
-from .sweeping import Sweep
+from ..reports.units import count, share, si
+from ..showing import Table
+from .store import Record
+from .sweep import Sweep
 
 # Names that say nothing without the one before.
 _VAGUE = ("min", "median", "max", "total")

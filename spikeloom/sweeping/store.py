@@ -15,9 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
-from .errors import InputError
-from .sweep_space import Point, Space
-from .sweep_units import Outcome, Status
+from ..errors import InputError
+from .space import Point, Space
+from .units import Outcome, Status
 
 # SQLite's own marks in the file's header: whose file it is ("slsw"), and the version of the tables below.
 APPLICATION_ID = 0x736C7377

@@ -17,20 +17,20 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from .chip.config import load_config, preset_names
-from .chip.frozen import FrozenModel
-from .chip.learn_network import Recipe
-from .compiling import CONVENTIONS, compile_nir
-from .errors import InputError
-from .learning import NORMS, dry_run
-from .models.encoders import ENCODERS
-from .models.learn_zoo import LEARN_ZOO
-from .models.zoo import ZOO
-from .models.zoo import path as zoo_path
-from .reports.learn_result import LearnResult
-from .reports.result import RunResult
-from .running import DECISIONS, run
-from .sweep_paths import check_result_path, check_value, config_paths, unknown
+from ..chip.config import load_config, preset_names
+from ..chip.frozen import FrozenModel
+from ..chip.learn_network import Recipe
+from ..compiling import CONVENTIONS, compile_nir
+from ..errors import InputError
+from ..learning import NORMS, dry_run
+from ..models.encoders import ENCODERS
+from ..models.learn_zoo import LEARN_ZOO
+from ..models.zoo import ZOO
+from ..models.zoo import path as zoo_path
+from ..reports.learn_result import LearnResult
+from ..reports.result import RunResult
+from ..running import DECISIONS, run
+from .paths import check_result_path, check_value, config_paths, unknown
 
 SPACE_VERSION = 1
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from .chip.config import ChipConfig
-from .errors import InputError
+from ..chip.config import ChipConfig
+from ..errors import InputError
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
