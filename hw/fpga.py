@@ -55,7 +55,6 @@ PARTS = {
     )
 }
 SPEED_GRADE = "8"  # the fastest
-TIMING_WEIGHT = "30"  # of the placer; nextpnr's own is 10
 
 # Resource -> (name in nextpnr's table, cells of synthesis that need one, and how many).
 _ECP5: dict[str, tuple[str, dict[str, int]]] = {
@@ -180,7 +179,7 @@ def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Prog
     """Place and route with one seed."""
     options = [
         *part.device, "--speed", SPEED_GRADE, "--freq", f"{result.target_mhz:g}", "--seed", str(seed),
-        "--placer-heap-timingweight", TIMING_WEIGHT, "--router", "router2",
+        "--router", "router2",
         "--lpf-allow-unconstrained", "--timing-allow-fail", "-q",
         "--json", "netlist.json", "--report", "report.json",
     ]  # fmt: skip
