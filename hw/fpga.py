@@ -55,6 +55,8 @@ PARTS = {
     )
 }
 SPEED_GRADE = "8"  # the fastest
+# Of the placer: four cores were routed with this weight, learning engines with nextpnr's own, 10 (docs/fpga.md).
+TIMING_WEIGHTS = {"cores": "30", "engines": "10"}
 
 # Resource -> (name in nextpnr's table, cells of synthesis that need one, and how many).
 _ECP5: dict[str, tuple[str, dict[str, int]]] = {
@@ -81,8 +83,9 @@ def place_and_route(
 ) -> FpgaResult:
     """Synthesise the chip for ``part``, and for an ECP5 place and route it with each seed.
 
-    On an ECP5 the chip's ports end in registers that a scan fills and reads (`fpga_harness`): there is no board. A
-    design that does not fit, or cannot be routed, is an answer: `FpgaResult.problem` says why.
+    There is no board. Pins are left to the tool, and paths from and to them are not constrained; on an ECP5 the ports
+    of a chip with learning engines, which are more than the pads, end in registers that a scan fills and reads
+    (`fpga_harness`). A design that does not fit, or cannot be routed, is an answer: `FpgaResult.problem` says why.
 
     Parameters
     ----------
@@ -139,14 +142,15 @@ def _synthesise(
     tell: Progress,
 ) -> tuple[FpgaResult, bytes]:
     """Run synthesis of ``texts``, whose top has ``ports``; return what it says, and its netlist."""
-    around = {f"{HARNESS}.v": harness(CHIP_MODULE, ports)} if part.device else {}
+    is_around = part.device and config.learn_half is not None
+    around = {f"{HARNESS}.v": harness(CHIP_MODULE, ports)} if is_around else {}
     equal = " ".join(
         name for file in texts if (name := file.removesuffix(".v")) not in (CHIP_MODULE, *FIXED)
     )
     script = _SCRIPT.format(
         files=" ".join((*texts, *around)),
         synthesis=part.synthesis,
-        top=HARNESS if part.device else CHIP_MODULE,
+        top=HARNESS if is_around else CHIP_MODULE,
         keep=f"setattr -mod -set keep_hierarchy 1 {equal}" if equal else "",
         dissolve=f"setattr -mod -unset keep_hierarchy {equal}" if equal else "",
     )
@@ -179,6 +183,7 @@ def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Prog
     """Place and route with one seed."""
     options = [
         *part.device, "--speed", SPEED_GRADE, "--freq", f"{result.target_mhz:g}", "--seed", str(seed),
+        "--placer-heap-timingweight", TIMING_WEIGHTS["cores" if result.cores else "engines"],
         "--router", "router2",
         "--lpf-allow-unconstrained", "--timing-allow-fail", "-q",
         "--json", "netlist.json", "--report", "report.json",

@@ -232,7 +232,7 @@ def test_synthesis_to_clock_on_a_small_design():
         TINY, {"spikeloom_chip.v": COUNTER}, COUNTER_PORTS, PARTS["25k"], 50.0, lambda _: None
     )
     uses = {item.name: item.used for item in netlist_result.resources}
-    assert uses["flip-flop"] == 16  # eight are the harness's
+    assert uses["flip-flop"] == 8
     assert uses["block RAM"] == uses["multiplier"] == 0
     assert netlist_result.tools == [YOSYS.version, NEXTPNR_ECP5.version]
     found = fpga._route(netlist_result, PARTS["25k"], netlist, 1, lambda _: None)
