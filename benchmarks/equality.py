@@ -13,6 +13,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,11 @@ class Tally:
             outputs=simulated.chip_counters["host_flits_out"],
         )
 
+    def merge(self, other: Tally) -> None:
+        """Add another chip's."""
+        self.counts.update(other.counts)
+        self.seconds += other.seconds
+
     def __str__(self) -> str:
         """Return a line of numbers."""
         c = self.counts
@@ -144,26 +150,35 @@ def run_chip(name: str, cycles: int, seed: int) -> Tally | None:
     return tally
 
 
-def main() -> int:
-    """Parse the command line and run; return the exit code."""
+def main(
+    description: str,
+    chips: Iterable[str],
+    cycles: int,
+    run_chip: Callable[[str, int, int], Any],
+    whole: Any,
+) -> int:
+    """Parse the command line and run; return the exit code.
+
+    ``run_chip(name, cycles, seed)`` returns what was compared, None where there was a difference; ``whole``, of the
+    same kind and empty, takes all of it by ``merge``.
+    """
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cycles", type=int, default=10_000_000, help="in all, or a little more")
-    parser.add_argument("--seed", type=int, default=0, help="of each chip's first program")
-    parser.add_argument("--only", nargs="+", default=list(CHIPS), choices=list(CHIPS))
+    names = list(chips)
+    parser.add_argument("--cycles", type=int, default=cycles, help="in all, or a little more")
+    parser.add_argument("--seed", type=int, default=0, help="of what each chip is given first")
+    parser.add_argument("--only", nargs="+", default=names, choices=names)
     options = parser.parse_args()
     share = -(-options.cycles // len(options.only))
-    whole = Tally()
     for name in options.only:
         tally = run_chip(name, share, options.seed)
         if tally is None:
             return 1
-        whole.counts.update(tally.counts)
-        whole.seconds += tally.seconds
+        whole.merge(tally)
     say(f"in all: {whole}; no difference")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(str(__doc__), CHIPS, 10_000_000, run_chip, Tally()))

@@ -9,7 +9,6 @@ memory and of the host. A difference ends the run: it is named, with the network
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from equality import main, say
 
 from spikeloom.chip.config import ChipConfig, load_config
 from spikeloom.hw.cosim.build import Build
@@ -46,11 +46,6 @@ CHIPS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 PAUSE_RATES = (0, 64, 200)  # of 256 cycles, in which the host's streams pause
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)
 
 
 @dataclass
@@ -136,25 +131,5 @@ def _alone(config: ChipConfig, build: Build, seed: int) -> str | None:
         return compare(config, seed, transport, Tally())
 
 
-def main() -> int:
-    """Parse the command line and run; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--cycles", type=int, default=5_000_000, help="in all, or a little more")
-    parser.add_argument("--seed", type=int, default=0, help="of each chip's first network")
-    parser.add_argument("--only", nargs="+", default=list(CHIPS), choices=list(CHIPS))
-    options = parser.parse_args()
-    share = -(-options.cycles // len(options.only))
-    whole = Tally()
-    for name in options.only:
-        tally = run_chip(name, share, options.seed)
-        if tally is None:
-            return 1
-        whole.merge(tally)
-    say(f"in all: {whole}; no difference")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(str(__doc__), CHIPS, 5_000_000, run_chip, Tally()))

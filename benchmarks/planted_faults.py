@@ -107,7 +107,9 @@ OF_RTL = (
     _rtl("schedule", "neurons beyond those in use are fetched",
          "at_work & (neuron != self.registers.neurons)", "at_work"),
     _rtl("schedule", "a group whose walk is as long as it has lanes waits a cycle",
-         "walking & ~self.more & (age == lanes - 1)", "walking & ~self.more & ended"),
+         "walking & ~self.more & old_enough", "walking & ~self.more & ended"),
+    _rtl("schedule", "a group counts a cycle wrongly until it is as old as its lanes",
+         "old_enough.eq(age + 2 == lanes)", "old_enough.eq(age + 1 == lanes)"),
     _rtl("sender", "the outbox counts as sent while its last flit waits",
          "self.o.valid & self.o.ready & ~has_word", "self.o.valid & ~has_word"),
     _rtl("router", "turns survive a sample", "arbiter.restart.eq(self.sample)", "arbiter.restart.eq(0)"),
@@ -169,6 +171,12 @@ OF_SIMULATOR = (
     _kernel("timestep", "turns survive a sample", "s.router.turn[:] = 0", "s.router.turn[:] += 0", GOLDEN),
     _kernel("observe", "a flit that leaves east is signed as it came", "dx -= 1", "dx -= 0",
             "tests/test_sim_signature.py"),
+    _kernel("observe", "a router takes a flit from its sender a cycle late in waves and traces",
+            "row[0], row[1], row[2] = k, cycle, sender", "row[0], row[1], row[2] = k, cycle + 1, sender",
+            "tests/test_cosim_waves.py"),
+    _kernel("timestep", "outputs of a neuron are those of the next one",
+            "of_all[s.sender.neuron[c, i]] += 1", "of_all[s.sender.neuron[c, i] - 1] += 1",
+            "tests/test_reports_neurobench.py"),
 )  # fmt: skip
 
 # What only one of the machines uses: the other has an implementation of its own.

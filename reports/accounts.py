@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, isclose
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from .model import ReportModel
 
 __all__ = [
-    "SUM_TOLERANCE", "AreaPart", "AreaSummary", "EnergyRowModel", "Kind", "Split", "check_energy", "check_sum",
+    "SUM_TOLERANCE", "AreaPart", "AreaSummary", "EnergyRowModel", "Kind", "Split", "by_component", "check_energy",
+    "check_sum", "split_by_unit",
 ]  # fmt: skip
 
 SUM_TOLERANCE = 1e-9  # relative; of sums of the same products in another order
@@ -92,6 +94,30 @@ class AreaSummary(ReportModel):
         """Return the area of one core, one router, or of what the chip has once."""
         here = [row for row in self.rows if row.place == place]
         return fsum(row.area_mm2 / self.cores if place != "chip" else row.area_mm2 for row in here)
+
+
+def by_component(rows: Iterable[Any], quantity: str) -> dict[str, float]:
+    """Return the sum of a field of the rows, say ``energy_j``, by their ``component``, in the order of the rows."""
+    parts: dict[str, list[float]] = {}
+    for row in rows:
+        parts.setdefault(row.component, []).append(getattr(row, quantity))
+    return {name: fsum(own) for name, own in parts.items()}
+
+
+def split_by_unit(laid: Iterable[tuple[Any, Mapping[str, float]]]) -> dict[str, Split]:
+    """Return the joules of units, dynamic and static: each row's are laid to units by the weights beside it."""
+    parts: defaultdict[tuple[str, Kind], list[float]] = defaultdict(list)
+    for row, weights in laid:
+        whole = fsum(weights.values())
+        for unit, weight in weights.items():
+            parts[unit, row.kind].append(row.energy_j * (weight / whole))
+    return {
+        unit: Split(
+            dynamic=fsum(parts.get((unit, "dynamic"), ())),
+            static=fsum(parts.get((unit, "static"), ())),
+        )
+        for unit in dict.fromkeys(unit for unit, _ in parts)
+    }
 
 
 def check_sum(what: str, parts: Iterable[float], total: float) -> None:

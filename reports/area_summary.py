@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import fsum
 from typing import Any
 
 from ..chip.config import ChipConfig
-from .accounts import AreaPart, AreaSummary
+from .accounts import AreaPart, AreaSummary, by_component
 from .area import AreaResult, AreaRow, Place, estimate_area
 from .costs import CostError
 from .gate_model import gates_of, load_gate_table
@@ -54,35 +54,30 @@ def area_summary(
         return None, [
             f"The area is unknown: {error}. With a table of your own (--costs, docs/costs.md) it is told."
         ]
-    return _summary(config, basis, cores, parts, notes, provenance), []
+    return _summary(basis, config.node_nm, cores, parts, notes, provenance), []
 
 
 def summary_of_synthesis(result: AreaResult) -> AreaSummary:
     """Return the summary of an area that synthesis of the whole chip gave."""
-    parts = _parts(result)
-    return AreaSummary(
-        basis="synthesis",
-        node_nm=result.node_nm,
-        cores=result.cores,
-        rows=parts,
-        by_component=_by_component(parts),
-        area_mm2=result.area_mm2,
-        notes=list(result.notes),
-        provenance=result.provenance,
+    return _summary(
+        "synthesis",
+        result.node_nm,
+        result.cores,
+        _parts(result),
+        list(result.notes),
+        result.provenance,
     )
 
 
 def summary_of_learn(result: LearnAreaResult) -> AreaSummary:
     """Return the summary of the area of learning engines, counted unit by unit."""
-    return AreaSummary(
-        basis="units",
-        node_nm=result.node_nm,
-        cores=0,
-        rows=[_part(row, "chip") for row in result.rows],
-        by_component=result.by_component,
-        area_mm2=result.area_mm2,
-        notes=[_NO_PADS, "Learning engines are counted unit by unit: docs/learn_reports.md."],
-        provenance={"area, learning engines": ", ".join(result.tables)},
+    return _summary(
+        "units",
+        result.node_nm,
+        0,
+        [_part(row, "chip") for row in result.rows],
+        [_NO_PADS, "Learning engines are counted unit by unit: docs/learn_reports.md."],
+        {"area, learning engines": ", ".join(result.tables)},
     )
 
 
@@ -99,16 +94,13 @@ def _many_core(config: ChipConfig, tables: LearnTables) -> AreaSummary:
             f"predicted with an error of {error.median:.1%} (median) to {error.largest:.1%} (largest). "
             f"`spikeloom area --chip {config.name}` synthesises this one."
         )
-    parts = _parts(result)
-    return AreaSummary(
-        basis=basis,
-        node_nm=result.node_nm,
-        cores=result.cores,
-        rows=parts,
-        by_component=_by_component(parts),
-        area_mm2=result.area_mm2,
-        notes=[note],
-        provenance={
+    return _summary(
+        basis,
+        result.node_nm,
+        result.cores,
+        _parts(result),
+        [note],
+        {
             "gates": table.command,
             "area table": result.provenance["area table"],
             "memory table": result.provenance["memory table"],
@@ -134,16 +126,9 @@ def _part(row: AreaRow | LearnAreaRow, place: Place) -> AreaPart:
     )
 
 
-def _by_component(parts: Iterable[AreaPart]) -> dict[str, float]:
-    areas: dict[str, list[float]] = {}
-    for part in parts:
-        areas.setdefault(part.component, []).append(part.area_mm2)
-    return {name: fsum(found) for name, found in areas.items()}
-
-
 def _summary(
-    config: ChipConfig,
     basis: Any,
+    node_nm: int,
     cores: int,
     parts: list[AreaPart],
     notes: list[str],
@@ -151,10 +136,10 @@ def _summary(
 ) -> AreaSummary:
     return AreaSummary(
         basis=basis,
-        node_nm=config.node_nm,
+        node_nm=node_nm,
         cores=cores,
         rows=parts,
-        by_component=_by_component(parts),
+        by_component=by_component(parts, "area_mm2"),
         area_mm2=fsum(part.area_mm2 for part in parts),
         notes=notes,
         provenance=dict(provenance),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum, isclose
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..chip.config import ChipConfig
 from ..chip.events import CHIP_EVENTS, CORE_EVENT_INDEX, CORE_EVENTS, ROUTER_EVENTS
-from .accounts import SUM_TOLERANCE, Kind, Split
+from .accounts import SUM_TOLERANCE, Kind, Split, by_component, split_by_unit
 from .costs import CostError, CostTable, Status, worst_status
 from .prices import (
     FREE_EVENTS,
@@ -166,17 +166,14 @@ def energy(
     rows += _leakage(config, costs, len(core_counters), seconds)
     per_core["leakage"] = np.full(len(core_counters), leakage_w(config, costs) * seconds)
     total = fsum(row.energy_j for row in rows)
-    by_component = {
-        name: fsum(row.energy_j for row in rows if row.component == name)
-        for name in dict.fromkeys(row.component for row in rows)
-    }
+    components = by_component(rows, "energy_j")
     report = EnergyReport(
         rows=tuple(rows),
-        by_component=by_component,
+        by_component=components,
         by_core=_by_core(per_core, len(core_counters)),
         by_layer=_by_layer(per_core, core_layers),
         by_unit=_by_unit(config, costs, rows),
-        shared={name: by_component[name] for name in SHARED_COMPONENTS if name in by_component},
+        shared={name: components[name] for name in SHARED_COMPONENTS if name in components},
         total=total,
         synops=int(core_counters[:, CORE_EVENT_INDEX["synops"]].sum()) / samples,
         seconds=seconds,
@@ -300,20 +297,7 @@ def _by_unit(config: ChipConfig, costs: CostTable, rows: Iterable[EnergyRow]) ->
         "leakage": leakage_w_by_unit(config, costs),
     }
     weights["leakage_unused"] = weights["leakage"]
-    parts: defaultdict[tuple[str, Kind], list[float]] = defaultdict(list)
-    for row in rows:
-        laid = weights.get(row.component, {row.component: 1.0})
-        whole = fsum(laid.values())
-        for unit, weight in laid.items():
-            parts[unit, row.kind].append(row.energy_j * (weight / whole))
-    units = dict.fromkeys(unit for unit, _ in parts)
-    return {
-        unit: Split(
-            dynamic=fsum(parts.get((unit, "dynamic"), ())),
-            static=fsum(parts.get((unit, "static"), ())),
-        )
-        for unit in units
-    }
+    return split_by_unit((row, weights.get(row.component, {row.component: 1.0})) for row in rows)
 
 
 def _check_sums(report: EnergyReport) -> None:

@@ -226,13 +226,8 @@ def _learn_summary(result: LearnResult) -> list[tuple[Any, ...]]:
         ("batch", result.batch, ""), ("cycles", result.cycles, ""), ("chip time", result.seconds, "s"),
         ("multiply-accumulates if dense", result.macs, ""), ("clock", result.clock_hz, "Hz"),
     ]  # fmt: skip
-    for name, of in (
-        ("a sample", result.per_sample),
-        ("a step", result.per_step),
-        ("an epoch", result.per_epoch),
-    ):
-        if of is not None:
-            rows += [(f"chip time {name}", of.seconds, "s"), (f"energy {name}", of.energy_j, "J")]
+    for name, of in result.figures.items():
+        rows += [(f"chip time {name}", of.seconds, "s"), (f"energy {name}", of.energy_j, "J")]
     power = result.power_w
     return [
         *rows, ("dynamic power", None if power is None else power.dynamic, "W"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..chip.config import ChipConfig
 from ..chip.learn_config import LearnConfig, LookupConfig
-from .accounts import SUM_TOLERANCE, Kind, Split
+from .accounts import SUM_TOLERANCE, Kind, Split, by_component, split_by_unit
 from .costs import Constant, CostError, Status, worst_status
 from .learn_area import (
     LearnAreaResult,
@@ -148,16 +148,13 @@ def learn_energy(
             joules = row.count * prices[row.component, row.event].cost_j
             laid[row.layer][row.component] += joules
     rows += _shared(config, tables, area, counts)
-    by_component = {
-        name: fsum(row.energy_j for row in rows if row.component == name)
-        for name in dict.fromkeys(row.component for row in rows)
-    }
+    components = by_component(rows, "energy_j")
     result = LearnEnergy(
         rows=tuple(rows),
-        by_component=by_component,
+        by_component=components,
         by_layer={layer: dict(parts) for layer, parts in laid.items()},
         by_unit=_by_unit(config, area, rows),
-        shared={name: by_component[name] for name in SHARED},
+        shared={name: components[name] for name in SHARED},
         total=fsum(row.energy_j for row in rows),
         seconds=counts.seconds,
         macs=counts.macs,
@@ -184,21 +181,13 @@ def _by_unit(
         ("dram background", "seconds"): {"dram": 1.0},
     }
     buffers = config.learn.buffers.sizes
-    parts: defaultdict[tuple[str, Kind], list[float]] = defaultdict(list)
-    for row in rows:
+
+    def laid(row: LearnEnergyRow) -> dict[str, float]:
         own = "buffers" if row.component in buffers else row.component
-        laid = weights.get((row.component, row.event), {own: 1.0})
-        whole = fsum(laid.values())
-        for unit, weight in laid.items():
-            if weight:
-                parts[unit, row.kind].append(row.energy_j * (weight / whole))
-    return {
-        unit: Split(
-            dynamic=fsum(parts.get((unit, "dynamic"), ())),
-            static=fsum(parts.get((unit, "static"), ())),
-        )
-        for unit in dict.fromkeys(unit for unit, _ in parts)
-    }
+        by_unit = weights.get((row.component, row.event), {own: 1.0})
+        return {unit: weight for unit, weight in by_unit.items() if weight}
+
+    return split_by_unit((row, laid(row)) for row in rows)
 
 
 def _check_sums(result: LearnEnergy) -> None:

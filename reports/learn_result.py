@@ -220,6 +220,16 @@ class LearnResult(ReportModel):
                 check_sum("energy_j of the epochs", (v for v in joules if v is not None), total)
 
     @property
+    def figures(self) -> dict[str, Figures]:
+        """What a sample, a step and an epoch take, by that name; a step has no epoch."""
+        named = {
+            "a sample": self.per_sample,
+            "a step": self.per_step,
+            "an epoch": self.per_epoch,
+        }
+        return {name: figures for name, figures in named.items() if figures is not None}
+
+    @property
     def pj_per_operation(self) -> float | None:
         """All energy over the operations if everything were dense, two a multiply-accumulate; None if unknown."""
         if self.energy_j is None or not self.macs:

@@ -126,8 +126,7 @@ def per_table(result: LearnResult) -> PageTable:
                 "unknown" if of.energy_j is None else si(of.energy_j, "J"),
             )
         )
-        for name, of in (("a sample", result.per_sample), ("a step", result.per_step), ("an epoch", result.per_epoch))
-        if of is not None
+        for name, of in result.figures.items()
     ]  # fmt: skip
     return PageTable(
         "What it takes",

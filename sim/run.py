@@ -6,8 +6,9 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ..chip.events import CORE_EVENTS, PORTS
 from ..chip.memory_map import SIGNATURE_UNITS
 from ..chip.program import ManyCoreProgram
-from .checkpoint import TOTALS, load_checkpoint, save_checkpoint
+from .checkpoint import PER_SAMPLE, TOTALS, load_checkpoint, save_checkpoint
 from .cores.setup import kernel_params, kernel_program, new_state
 from .cores.state import SIGNATURES, Results, State
 from .cores.timestep import run_sample
@@ -185,6 +186,24 @@ class _Shared:
 class _Worker:
     state: State
     results: Results
+
+
+def merge_runs(runs: Sequence[ManyCoreRun]) -> ManyCoreRun:
+    """Return one run of all samples of several: what is kept a sample follows one another, totals are added."""
+    if len(runs) == 1:
+        return runs[0]
+    merged: dict[str, Any] = {"timesteps": runs[0].timesteps}
+    for field in fields(ManyCoreRun):
+        parts = [getattr(run, field.name) for run in runs]
+        if field.name in TOTALS:
+            merged[field.name] = np.sum(parts, axis=0)
+        elif field.name == "chip_counters":
+            merged[field.name] = {name: sum(part[name] for part in parts) for name in parts[0]}
+        elif field.name in PER_SAMPLE and isinstance(parts[0], dict):
+            merged[field.name] = {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
+        elif field.name in PER_SAMPLE:
+            merged[field.name] = np.concatenate(parts)
+    return ManyCoreRun(**merged)
 
 
 def check_inputs(program: ManyCoreProgram, payloads: NDArray[np.integer], timesteps: int) -> bool:

@@ -338,18 +338,11 @@ def learn_result_rows(result: LearnResult) -> Rows:
         ("steps, samples", f"{result.steps:,} of {result.batch:,}, {result.samples:,}"),
         ("accuracy", "not measured" if result.accuracy is None else f"{result.accuracy:.2%} of the test data"),
     ]  # fmt: skip
-    for name, figures in (
-        ("a sample", result.per_sample),
-        ("a step", result.per_step),
-        ("an epoch", result.per_epoch),
-    ):
-        if figures is not None:
-            rows.append(
-                (
-                    name,
-                    f"{figures.cycles:,.0f} cycles, {si(figures.seconds, 's')}, {_known(figures.energy_j)}",
-                )
-            )
+    for name, figures in result.figures.items():
+        text = (
+            f"{figures.cycles:,.0f} cycles, {si(figures.seconds, 's')}, {_known(figures.energy_j)}"
+        )
+        rows.append((name, text))
     rows += [
         ("power", "unknown" if power is None else f"{_power(power)}, with the memory"),
         ("energy an operation if dense", "unknown" if operation is None else f"{operation:.3f} pJ"),

@@ -10,7 +10,7 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +31,7 @@ from ..reports.learn_area import load_learn_tables
 from ..reports.learn_result import LearnResult
 from ..reports.result import Decide, RunResult
 from ..running import decision_of, make_result
-from ..sim.checkpoint import PER_SAMPLE, TOTALS
-from ..sim.run import ManyCoreRun, run_many_core
+from ..sim.run import ManyCoreRun, merge_runs, run_many_core
 from .paths import number_at
 from .space import DEFAULT_SAMPLES, Kind, Point, Space
 
@@ -224,24 +223,6 @@ def price(job: Job) -> Outcome:
         return step_result(dry_run(job.source("network"), chip=build_chip(job), **options))
 
     return _outcome(job, result, time.perf_counter())
-
-
-def merge_runs(runs: list[ManyCoreRun]) -> ManyCoreRun:
-    """Return one run of all samples: arrays a sample are put one after the other, totals are added."""
-    if len(runs) == 1:
-        return runs[0]
-    merged: dict[str, Any] = {"timesteps": runs[0].timesteps}
-    for field in fields(ManyCoreRun):
-        parts = [getattr(run, field.name) for run in runs]
-        if field.name in TOTALS:
-            merged[field.name] = np.sum(parts, axis=0)
-        elif field.name == "chip_counters":
-            merged[field.name] = {name: sum(part[name] for part in parts) for name in parts[0]}
-        elif field.name in PER_SAMPLE and isinstance(parts[0], dict):
-            merged[field.name] = {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
-        elif field.name in PER_SAMPLE:
-            merged[field.name] = np.concatenate(parts)
-    return ManyCoreRun(**merged)
 
 
 def build_chip(job: Job) -> ChipConfig:
