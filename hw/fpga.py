@@ -12,6 +12,7 @@ from typing import Any
 
 from ..chip.config import ChipConfig
 from .components import COMPONENTS, component_of
+from .fpga_floor_plan import Blocks, floor_plan
 from .fpga_harness import HARNESS, INSTANCE, harness
 from .fpga_result import ComponentUse, FpgaResult, PathStep, Resource, SeedRun
 from .memory import FlatPort
@@ -37,23 +38,33 @@ write_json netlist.json
 
 @dataclass(frozen=True)
 class Part:
-    """A device: how it is called, what synthesis calls its family, and nextpnr's options for it."""
+    """A device: how it is called, what synthesis calls its family, nextpnr's options for it, its hard blocks."""
 
     name: str
     title: str
     synthesis: str
     device: tuple[str, ...] = ()  # empty: synthesis only
+    blocks: Blocks | None = None
 
 
 PARTS = {
     part.name: part
     for part in (
-        Part("25k", "Lattice LFE5U-25F", "synth_ecp5", ("--25k", "--package", "CABGA381")),
-        Part("45k", "Lattice LFE5U-45F", "synth_ecp5", ("--45k", "--package", "CABGA554")),
-        Part("85k", "Lattice LFE5U-85F", "synth_ecp5", ("--85k", "--package", "CABGA756")),
+        Part(
+            "25k", "Lattice LFE5U-25F", "synth_ecp5", ("--25k", "--package", "CABGA381"),
+            Blocks((3, 4), (25, 37), (13,)),
+        ),
+        Part(
+            "45k", "Lattice LFE5U-45F", "synth_ecp5", ("--45k", "--package", "CABGA554"),
+            Blocks((4, 5), (10, 34, 58), (22, 46)),
+        ),
+        Part(
+            "85k", "Lattice LFE5U-85F", "synth_ecp5", ("--85k", "--package", "CABGA756"),
+            Blocks((7, 6), (22, 46, 70, 82), (10, 34, 58)),
+        ),
         Part("xc7", "AMD (Xilinx) 7 series", "synth_xilinx -family xc7 -flatten"),
     )
-}
+}  # fmt: skip
 SPEED_GRADE = "8"  # the fastest
 # Of the placer: four cores were routed with this weight, learning engines with nextpnr's own, 10 (docs/fpga.md).
 TIMING_WEIGHTS = {"cores": "30", "engines": "10"}
@@ -141,7 +152,7 @@ def _synthesise(
     target_mhz: float,
     tell: Progress,
 ) -> tuple[FpgaResult, bytes]:
-    """Run synthesis of ``texts``, whose top has ``ports``; return what it says, and its netlist."""
+    """Run synthesis of ``texts``, whose top has ``ports``; return what it says, and its netlist with the floor plan."""
     is_around = part.device and config.learn_half is not None
     around = {f"{HARNESS}.v": harness(CHIP_MODULE, ports)} if is_around else {}
     equal = " ".join(
@@ -160,9 +171,15 @@ def _synthesise(
         ["netlist.json"],
         progress=lambda text: tell(f"synthesis: {text}"),
     )
-    netlist = run.files["netlist.json"]
+    netlist = json.loads(run.files["netlist.json"])
+    found = _cells(netlist)
+    plan = floor_plan(((name, cell["type"]) for name, cell in found.items()), part.blocks)
+    for name, place in plan.items():
+        found[name]["attributes"]["BEL"] = place
+    if plan:
+        tell(f"floor plan of {len(plan)} block RAMs and multipliers")
+    cells = [(_in_chip(name), cell["type"]) for name, cell in found.items()]
     table = _ECP5 if part.device else _XC7
-    cells = _cells(json.loads(netlist))
     result = FpgaResult(
         chip=config.name,
         config_hash=config.config_hash,
@@ -175,8 +192,9 @@ def _synthesise(
         synthesis_s=run.seconds,
         resources=_resources(cells, table),
         components=_components(cells, table),
+        planned_blocks=len(plan),
     )
-    return result, netlist
+    return result, json.dumps(netlist).encode()
 
 
 def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Progress) -> FpgaResult:
@@ -256,10 +274,10 @@ def _problem(run: ToolRun, resources: Sequence[Resource]) -> str:
     return f"the design was not placed and routed: {run.error}"
 
 
-def _cells(netlist: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (flattened name in the chip, type) of each cell of the top."""
+def _cells(netlist: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cells of the top by their flattened names."""
     tops = [m for m in netlist["modules"].values() if int(m["attributes"].get("top", "0"), 2)]
-    return [(_in_chip(name), cell["type"]) for name, cell in tops[0]["cells"].items()]
+    return tops[0]["cells"]
 
 
 def _in_chip(name: str) -> str:

@@ -75,6 +75,11 @@ class FpgaResult(_Model):
     synthesis_s: float = Field(ge=0)
     resources: list[Resource] = Field(description="of place and route, or of synthesis without it")
     components: list[ComponentUse]
+    planned_blocks: int = Field(
+        default=0,
+        ge=0,
+        description="block RAMs and multipliers that stand where our floor plan says",
+    )
     fmax_mhz: float | None = Field(
         default=None, description="of the best seed; null: not placed and routed"
     )

@@ -17,7 +17,7 @@ from spikeloom.chip.config import ChipConfig, load_config
 from spikeloom.chip.memory_map import CoreMemories, Memory
 from spikeloom.chip.packet import FlitKind
 from spikeloom.hw.cores.dendrite import Dendrite
-from spikeloom.hw.cores.synapse import Synapse
+from spikeloom.hw.cores.synapse import Synapse, early_stages
 from spikeloom.sim.cores.dendrite import dendrite_accumulate, dendrite_clear, sum_add
 from spikeloom.sim.cores.state import AxonState, DendriteState
 
@@ -54,6 +54,7 @@ class Pair(wiring.Component):
 
     def __init__(self, config: ChipConfig) -> None:
         core = config.many_core
+        self.core = core.core
         self.synapse, self.dendrite = Synapse(core), Dendrite(core)
         super().__init__(
             {"step": In(1), "ends": In(1), "axon": In(16), "value": In(32)}
@@ -79,7 +80,7 @@ class Pair(wiring.Component):
             synapse.group.eq(delayed(self.group, 1)),
             dendrite.valid.eq(delayed(self.step, 2)),
             dendrite.ends.eq(delayed(self.ends, 2)),
-            dendrite.value.eq(delayed(self.value, 2)),
+            dendrite.value.eq(delayed(self.value, 2 + min(early_stages(self.core), 1))),
             dendrite.weights.eq(synapse.weights),
             self.total.eq(dendrite.total),
         ]

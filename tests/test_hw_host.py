@@ -138,7 +138,7 @@ def test_timing_of_the_docstring():
         _, end = await host.step_end()
         assert end.length == 8
         start = bench.steps[0].start
-        assert [cycle - start for cycle in host.cycles] == [8, 9, 10, 11]
+        assert [cycle - start for cycle in host.cycles] == [8, 10, 11, 12]
 
     bench.run(dialogue)
     assert bench.steps[0].flits == [(3, 0, 5)]

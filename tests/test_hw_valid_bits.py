@@ -42,7 +42,7 @@ def test_bits_are_those_set_since_their_row_was_emptied(size, seed):
             # Few places, so that look-ups meet what has just been set or emptied.
             slot, index, was_there = find_slot, find, was_found
             find_slot = coming
-            coming, see_slot, empty_slot = rng.integers(0, slots, 3).tolist()
+            coming, see_slot, row_slot, empty_slot = rng.integers(0, slots, 4).tolist()
             find = int(rng.choice(rng.permutation(bits)[:3]))
             see_word = int(rng.integers(words))
             inserts, clears = rng.random() < 0.7, rng.random() < 0.05
@@ -57,13 +57,15 @@ def test_bits_are_those_set_since_their_row_was_emptied(size, seed):
             ctx.set(dut.see, sees)
             ctx.set(dut.see_slot, see_slot)
             ctx.set(dut.see_word, see_word)
+            ctx.set(dut.row_slot, row_slot)
             ctx.set(dut.empty, empties)
             ctx.set(dut.empty_slot, empty_slot)
             ctx.set(dut.clear, clears)
             assert ctx.get(dut.found) == was_there
             assert ctx.get(dut.seen) == seen
             row = table[see_slot].reshape(words, CHUNK)
-            assert ctx.get(dut.row) == packed(np.any(row, axis=1))
+            shown = table[row_slot].reshape(words, CHUNK)
+            assert ctx.get(dut.row) == packed(np.any(shown, axis=1))
             if sees:
                 seen = packed(row[see_word])
             table[slot, index] |= inserts

@@ -14,7 +14,8 @@ from .accumulate import Accumulate, slot_ahead
 from .held_bits import HeldBits
 from .layouts import flit_struct
 from .pick import CHUNK, at_least, encoded, lowest, words_of
-from .pipeline import delayed
+from .pipeline import delayed, unlike
+from .synapse import early_stages
 from .valid_bits import ValidBits
 
 __all__ = ["Axon"]
@@ -82,7 +83,7 @@ class Axon(wiring.Component):
     walk_axon : Out
         One cycle after ``step``: which one it was.
     walk_value : Out
-        Two cycles after ``step``: its value.
+        Two cycles after ``step``: its value. One more, if there are `early_stages`.
     """
 
     arrive: Signal
@@ -194,11 +195,13 @@ class Axon(wiring.Component):
     ) -> None:
         """Find the active axons, word by word, and their values."""
         count = words_of(self._core.axons)
-        slot = Signal.like(self.slot)  # that the walk reads, from before the swap on
+        # The slot that the walk reads, from before the swap on: a register for its words, one for which have an axon.
+        slots = unlike("walk_slot", self.slot.shape(), 2)
         with m.If(~self.walking):
-            m.d.sync += slot.eq(self.next_slot)
+            m.d.sync += [slot.eq(self.next_slot) for slot in slots]
         m.d.comb += [
-            bits.see_slot.eq(slot),
+            bits.see_slot.eq(slots[0]),
+            bits.row_slot.eq(slots[1]),
             # The slot that the timestep reads stays whole until the next swap.
             bits.empty.eq(self.start),
             bits.empty_slot.eq(self.slot),
@@ -276,11 +279,12 @@ class Axon(wiring.Component):
             held_copy.r_addr.eq(Cat(self.walk_axon, version)),
         ]
 
-        # Two cycles later: the value.
-        slot_counts, held_counts = Signal(), Signal()
+        # Two cycles later: the value. Memories show their data late: behind them stands the first early register.
+        early = min(early_stages(self._core), 1)
+        of_slot_copy = delayed(m, Mux(delayed(m, reads_slot, 1), slot_copy.r_data, 0), early)
+        of_held_copy = delayed(m, Mux(delayed(m, reads_held, 1), held_copy.r_data, 0), early)
         total = Signal(self._core.activation_bits)
-        m.d.sync += [slot_counts.eq(reads_slot), held_counts.eq(reads_held)]
         m.d.comb += [
-            total.eq(Mux(slot_counts, slot_copy.r_data, 0) + Mux(held_counts, held_copy.r_data, 0)),
+            total.eq(of_slot_copy + of_held_copy),
             self.walk_value.eq(Cat(total, total[-1] & self.is_signed)),
         ]

@@ -186,10 +186,11 @@ class Core(wiring.Component):
             m.d.comb += getattr(counters, name).eq(value)
         assert list(events) == list(COUNTED[: len(events)])
 
-        # What the host loads and reads.
-        writes = {memory: Signal(name=f"writes_{memory.name.lower()}") for memory in WRITABLE}
-        for memory, write in writes.items():
-            m.d.comb += write.eq(self.w_en & (self.w_memory == memory))
+        # What the host loads, behind a register: the memories stand far apart. And what it reads.
+        writes = {
+            memory: delayed(m, self.w_en & (self.w_memory == memory), 1) for memory in WRITABLE
+        }
+        w_row, w_data = delayed(m, self.w_row, 1), delayed(m, self.w_data, 1)
         for memory, unit, port in (
             (Memory.WEIGHTS, synapse, ""),
             (Memory.NEURONS, soma, "neurons_"),
@@ -198,11 +199,11 @@ class Core(wiring.Component):
         ):
             m.d.comb += [
                 getattr(unit, f"{port}w_en").eq(writes[memory]),
-                getattr(unit, f"{port}w_addr").eq(self.w_row),
-                getattr(unit, f"{port}w_data").eq(self.w_data),
+                getattr(unit, f"{port}w_addr").eq(w_row),
+                getattr(unit, f"{port}w_data").eq(w_data),
             ]
         with m.If(writes[Memory.REGISTERS]):
-            m.d.sync += registers.eq(self.w_data)
+            m.d.sync += registers.eq(w_data)
         m.d.comb += [
             counters.clear.eq(writes[Memory.REGISTERS]),
             soma.state_r_en.eq(self.r_en),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from ..memory import Ram
 from .accumulate import Accumulate, slot_ahead
 from .layouts import flit_struct
 from .pick import CHUNK
-from .pipeline import delayed
+from .pipeline import delayed, unlike
 from .synapse import early_stages, weight_lanes
 from .valid_bits import ValidBits
 
@@ -54,7 +54,7 @@ class Dendrite(wiring.Component):
     Members
     -------
     valid, weights, value : In
-        An axon's row of weights and its value; the weights come `early_stages` later.
+        An axon's row of weights and its value; the weights come `early_stages` later, the value one, if there are any.
     ends : In
         One cycle after the last axon's ``valid``, instead of another: the group ends.
     multiplies : Out
@@ -129,8 +129,8 @@ class Dendrite(wiring.Component):
         core = self._core
         early = early_stages(core)
         extra = core.pipeline_stages - 4 - early
-        # The value is compared behind the first register, if there is one; the second makes copies of what follows.
-        valid, value = delayed(m, self.valid, min(early, 1)), delayed(m, self.value, min(early, 1))
+        # The value comes through the first register, if there is one; the second makes copies of what follows.
+        valid, value = delayed(m, self.valid, min(early, 1)), self.value
         is_one, works = Signal(), Signal()
         m.d.comb += [is_one.eq(value == 1), works.eq(valid & ~is_one)]
         m.d.comb += self.multiplies.eq(delayed(m, works, 2 - min(early, 1)))
@@ -138,7 +138,7 @@ class Dendrite(wiring.Component):
             read_values, loads = _copies(m, "read_value", value), _copies(m, "loads", works)
         else:
             read_values, loads = [value] * COPIES, [works] * COPIES
-        values = [_unlike(f"value_{n}", value.shape()) for n in range(COPIES)]
+        values = [unlike(f"value_{n}", value.shape(), COPIES) for n in range(COPIES)]
         for load, copies, read_value in zip(loads, values, read_values, strict=True):
             with m.If(load):
                 m.d.sync += [copy.eq(read_value) for copy in copies]
@@ -206,21 +206,9 @@ class Dendrite(wiring.Component):
 
 def _copies(m: Module, name: str, value: Value) -> list[Signal]:
     """Return registers that show ``value`` a cycle later, each for some of the lanes."""
-    copies = _unlike(name, value.shape())
+    copies = unlike(name, value.shape(), COPIES)
     m.d.sync += [copy.eq(value) for copy in copies]
     return copies
-
-
-def _unlike(name: str, shape: Shape) -> list[Signal]:
-    """Return registers for one value, a bit or a signed number: lanes stand apart on an FPGA.
-
-    What they hold after power-up and after a reset differs in every bit, lest Yosys takes them for one.
-    """
-    other = -1 if shape.signed else 1
-    return [
-        Signal(shape, name=f"{name}_{n}", init=other * (n & 1), reset_less=n >= 2)
-        for n in range(COPIES)
-    ]
 
 
 def _selected_product(m: Module, weight: Value, value: Value, cycles: int) -> tuple[Value, Value]:

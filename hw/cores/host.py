@@ -45,12 +45,12 @@ class HostPort(wiring.Component):
 
     A timestep of one flit, ``tree_stages`` = 2, quiet in cycle 5::
 
-        cycle            0    1    2    3    4    5    6    7    0'   1'   2'   3'
-        start            1    0    0    0    0    0    0    0    1    -    -    -
-        flit_out_0       -    -    -    f    -    -    -    -    -    -    -    -
-        flit_in_0        -    -    -    -    f    -    -    -    -    -    -    -
-        all_quiet        -    -    -    -    -    -    -    1    -    -    -    -
-        m_axis           -    -    -    -    -    -    -    -    f    E    E    E     # output, STEP_END
+        cycle            0    1    2    3    4    5    6    7    0'   1'   2'   3'   4'
+        start            1    0    0    0    0    0    0    0    1    -    -    -    -
+        flit_out_0       -    -    -    f    -    -    -    -    -    -    -    -    -
+        flit_in_0        -    -    -    -    f    -    -    -    -    -    -    -    -
+        all_quiet        -    -    -    -    -    -    -    1    -    -    -    -    -
+        m_axis           -    -    -    -    -    -    -    -    f    -    E    E    E     # output, STEP_END
 
     Reset
     -----

@@ -20,20 +20,22 @@ class HostEncoder(wiring.Component):
 
     Behaviour
     ---------
-    Frames as in docs/host_protocol.md. A STEP_END goes first, but only once all OUTPUTs of its timestep have gone; then
-    OUTPUTs, the columns in turn; then answers. So a host that has read a STEP_END has all outputs of the timestep.
+    Frames as in docs/host_protocol.md. A STEP_END goes first, but only in the cycle after all OUTPUTs of its timestep
+    have gone; then OUTPUTs, the columns in turn; then answers. So a host that has read a STEP_END has all outputs of
+    the timestep.
 
     Timing
     ------
-    *Latency*: 1 cycle. *Throughput*: a beat a cycle. *Back-pressure*: everything waits; ``beats`` comes from registers.
+    *Latency*: 1 cycle, 2 of a STEP_END. *Throughput*: a beat a cycle. *Back-pressure*: everything waits; ``beats``
+    comes from registers.
 
     Two outputs of timestep k, and its end, which has three beats::
 
         cycle          0    1    2    3    4    5    6
         output.valid   1    1    0    0    0    0    0
-        end.valid      1    1    1    1    1    0    0
-        end.ready      0    0    0    0    1    0    0
-        beats          -    O    O    E0   E1   E2   -
+        end.valid      1    1    1    1    1    1    0
+        end.ready      0    0    0    0    0    1    0
+        beats          -    O    O    -    E0   E1   E2
 
     Reset
     -----
@@ -104,9 +106,11 @@ class HostEncoder(wiring.Component):
                 arbiter.served.eq(takes_output),
                 chosen.eq(arbiter.chosen),
             ]
+        # Once all outputs of a timestep have gone, no more come: so a register may say it, until the end has gone, too.
         may_end = Signal()
-        m.d.comb += may_end.eq(
+        m.d.sync += may_end.eq(
             self.end.valid
+            & ~self.end.ready
             & Cat(
                 ~held | (output.valid & (output.payload.tag != end.tag))
                 for held, output in zip(self.has_output, outputs, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -108,31 +108,37 @@ class LoadNode(wiring.Component):
         """Build the slice, then the way of a word through it, the rows written and the rows read."""
         m = Module()
         shape = chain_struct(self.link)
-        m.submodules.slice = words = Fifo(shape.size, SLICE_WORDS)
-        word = data.View(shape, words.o.payload)
-        header = data.View(header_struct(), word.data[: header_struct().size])
+        # What a word is for this tile is found out as it enters, and stands in two flags behind it.
+        m.submodules.slice = words = Fifo(shape.size + 2, SLICE_WORDS, flags=2)
+        enters = data.View(shape, self.chain_in.payload.as_value())
+        header = data.View(header_struct(), enters.data[: header_struct().size])
+        onward, leaves = Signal(header_struct()), Signal(shape)
+        is_meant, is_read, is_write = Signal(), Signal(), Signal()
+        m.d.comb += [
+            onward.eq(header),
+            onward.hops.eq(header.hops - 1),
+            leaves.eq(enters),
+            is_meant.eq(enters.header & (header.broadcast | (header.hops == 0))),
+            is_read.eq(is_meant & (header.op == HostOp.READ) & (header.count != 0)),
+            is_write.eq(is_meant & (header.op == HostOp.WRITE)),
+        ]
+        with m.If(enters.header):
+            m.d.comb += leaves.data[: header_struct().size].eq(onward)
         m.d.comb += [
             words.i.valid.eq(self.chain_in.valid),
-            words.i.payload.eq(self.chain_in.payload.as_value()),
+            words.i.payload.eq(Cat(leaves, is_read, is_write)),
             self.chain_in.ready.eq(words.i.ready),
         ]
 
-        is_meant = Signal()
-        is_asked = Signal()  # the word is the header of a read of this tile
+        word = data.View(shape, words.o.payload[: shape.size])
+        is_asked, begins = words.o.payload[shape.size], words.o.payload[shape.size + 1]
         passes = Signal()
         m.d.comb += [
-            is_meant.eq(words.o.valid & word.header & (header.broadcast | (header.hops == 0))),
-            is_asked.eq(is_meant & (header.op == HostOp.READ)),
             passes.eq(words.o.valid & words.o.ready),
+            self.chain_out.payload.eq(word),
         ]
-        onward = Signal(header_struct())
-        m.d.comb += [onward.eq(header), onward.hops.eq(header.hops - 1)]
-        m.d.comb += self.chain_out.payload.eq(word)
-        with m.If(word.header):
-            m.d.comb += self.chain_out.payload.data[: header_struct().size].eq(onward)
-
-        self._build_writes(m, word, passes & is_meant & (header.op == HostOp.WRITE), passes)
-        self._build_reads(m, words, header, is_asked)
+        self._build_writes(m, word, passes & begins, passes)
+        self._build_reads(m, words, word, is_asked)
         return m
 
     def _build_writes(self, m: Module, word: data.View, begins: Value, passes: Value) -> None:
@@ -176,9 +182,10 @@ class LoadNode(wiring.Component):
             with m.If(is_last):
                 m.d.sync += [rows_left.eq(rows_left - 1), next_row.eq(next_row + 1)]
 
-    def _build_reads(self, m: Module, words: Fifo, header: data.View, is_asked: Value) -> None:
+    def _build_reads(self, m: Module, words: Fifo, word: data.View, is_asked: Value) -> None:
         """Send the rows that the header in the slice asks for, then the header; pass everything else."""
         bits = self.link.beat_bits
+        header = data.View(header_struct(), word.data[: header_struct().size])
         beats = {memory: self.link.beats_per_row(memory) for memory in READABLE}
         places = max(beats.values())
         place = Signal(range(places))
@@ -191,7 +198,7 @@ class LoadNode(wiring.Component):
         ]
         with m.FSM():
             with m.State("Pass"):
-                with m.If(is_asked & (header.count != 0)):
+                with m.If(is_asked):
                     # The header waits in the slice.
                     m.d.sync += [
                         self.r_memory.eq(header.memory),

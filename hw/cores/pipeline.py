@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Elaboratable, Module, Signal, Value, ValueLike
+from amaranth.hdl import Elaboratable, Module, Shape, Signal, Value, ValueLike
 
-__all__ = ["Pipeline", "Stage", "delayed"]
+__all__ = ["Pipeline", "Stage", "delayed", "unlike"]
 
 
 def delayed(m: Module, value: Value, cycles: int) -> Value:
@@ -14,6 +14,18 @@ def delayed(m: Module, value: Value, cycles: int) -> Value:
         m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def unlike(name: str, shape: Shape, count: int) -> list[Signal]:
+    """Return ``count`` registers, 4 at most, for one value: what reads it stands far apart on an FPGA.
+
+    What they hold after power-up and after a reset differs in every bit, lest Yosys takes them for one.
+    """
+    ones = -1 if shape.signed else (1 << shape.width) - 1
+    return [
+        Signal(shape, name=f"{name}_{n}", init=ones * (n & 1), reset_less=n >= 2)
+        for n in range(count)
+    ]
 
 
 class Pipeline(Elaboratable):

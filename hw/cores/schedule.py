@@ -122,10 +122,10 @@ class Schedule(wiring.Component):
         """Build the count of timesteps, the walk of groups and the soma's rhythm."""
         m = Module()
         self._turns(m)
-        lanes = Signal(range(self._memories.most_lanes + 1))
+        lanes = Signal(range(self._memories.most_lanes + 1))  # the mode is loaded, long before
         for index, bits in enumerate(self._memories.weight_modes):
             with m.If(self.registers.mode == index):
-                m.d.comb += lanes.eq(self._config.effective_lanes(bits))
+                m.d.sync += lanes.eq(self._config.effective_lanes(bits))
         walk_ends, is_last = self._walk(m, lanes)
         self._soma(m, lanes, walk_ends, is_last)
         return m
@@ -163,18 +163,15 @@ class Schedule(wiring.Component):
     def _walk(self, m: Module, lanes: Signal) -> tuple[Signal, Signal]:
         """Let each group walk its axons; return the cycle in which a walk ends, and whether the group is the last."""
         r = self.registers
-        base = Signal(range(self._config.core.neurons + self._memories.most_lanes + 1))
+        remaining = Signal(
+            range(self._config.core.neurons + 1)
+        )  # neurons of this group and behind it
         age = Signal(range(self._memories.most_lanes + 1))  # cycles of this group, up to lanes - 1
-        old_enough = (
-            Signal()
-        )  # that is: age is lanes - 1; the walk waits for it, so it is a register
+        old_enough = Signal()  # a register: age is lanes - 1
         walking = Signal()  # in a group
         ended = Signal()  # the group's walk has
-        is_last, is_over = Signal(), Signal()
-        remaining = Signal.like(base)
+        is_last, is_over = Signal(), Signal()  # the first a register: remaining <= lanes
         m.d.comb += [
-            remaining.eq(r.neurons - base),
-            is_last.eq(remaining <= lanes),
             self.used_lanes.eq(Mux(is_last, remaining, lanes)),
             self.step.eq(walking & self.more),
             self.ends.eq(walking & ~self.more & ~ended),
@@ -191,7 +188,8 @@ class Schedule(wiring.Component):
                 age.eq(0),
                 old_enough.eq(lanes == 1),
                 ended.eq(0),
-                base.eq(base + lanes),
+                remaining.eq(remaining - lanes),
+                is_last.eq(remaining <= lanes << 1),
                 self.group.eq(self.group + 1),
                 walking.eq(~is_last),
             ]
@@ -200,7 +198,8 @@ class Schedule(wiring.Component):
                 age.eq(0),
                 old_enough.eq(lanes == 1),
                 ended.eq(0),
-                base.eq(0),
+                remaining.eq(r.neurons),
+                is_last.eq(r.neurons <= lanes),
                 self.group.eq(0),
                 walking.eq(1),
                 self.computing.eq(1),
@@ -214,21 +213,23 @@ class Schedule(wiring.Component):
         left = Signal(range(self._memories.most_lanes + 1))
         in_last = Signal()
         neuron = Signal(range(self._config.core.neurons + 1))
+        is_any_left = Signal()  # a register: left is not 0
+        is_neuron = Signal()  # a register: neuron is one in use
         at_work, final = Signal(), Signal()
         m.d.comb += [
-            at_work.eq(ends | (left != 0)),
+            at_work.eq(ends | is_any_left),
             final.eq(Mux(ends, last & (lanes == 1), in_last & (left == 1))),
-            self.fetch.eq(at_work & (neuron != self.registers.neurons)),
+            self.fetch.eq(at_work & is_neuron),
             self.fetch_neuron.eq(neuron),
         ]
         with m.If(ends):
-            m.d.sync += [left.eq(lanes - 1), in_last.eq(last)]
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(lanes - 1), is_any_left.eq(lanes != 1), in_last.eq(last)]
+        with m.Elif(is_any_left):
+            m.d.sync += [left.eq(left - 1), is_any_left.eq(left != 1)]
         with m.If(self.begin):
-            m.d.sync += neuron.eq(0)
+            m.d.sync += [neuron.eq(0), is_neuron.eq(1)]
         with m.Elif(self.fetch):
-            m.d.sync += neuron.eq(neuron + 1)
+            m.d.sync += [neuron.eq(neuron + 1), is_neuron.eq(neuron + 1 != self.registers.neurons)]
         m.d.comb += [
             self.take.eq(delayed(m, at_work, FETCH_AHEAD - 1)),
             self.done.eq(delayed(m, final, FETCH_AHEAD + SOMA_STAGES - 1)),

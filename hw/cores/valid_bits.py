@@ -34,7 +34,7 @@ class ValidBits(wiring.Component):
     slots, size
         Rows, and bits of each.
     hidden
-        So many rows at the end are only looked up: ``see_slot`` cannot name them.
+        So many rows at the end are only looked up: ``see_slot`` and ``row_slot`` cannot name them.
 
     Members
     -------
@@ -44,8 +44,8 @@ class ValidBits(wiring.Component):
         Set the bit that was looked up one cycle before.
     see, see_slot, see_word : In; seen : Out
         Read a word; it is there in the next cycle, and stays while ``see`` is 0.
-    row : Out
-        Which words of the row ``see_slot`` have a bit that is set, in the same cycle.
+    row_slot : In; row : Out
+        Which words of a row have a bit that is set, in the same cycle.
     empty, empty_slot : In
         Empty a row.
     clear : In
@@ -60,6 +60,7 @@ class ValidBits(wiring.Component):
     see_slot: Signal
     see_word: Signal
     seen: Signal
+    row_slot: Signal
     row: Signal
     empty: Signal
     empty_slot: Signal
@@ -73,7 +74,8 @@ class ValidBits(wiring.Component):
             {
                 "find_slot": slot, "find_index": index, "found": Out(1), "insert": In(1),
                 "see": In(1), "see_slot": In(index_bits(self._shown)), "see_word": In(index_bits(self._words)),
-                "seen": Out(CHUNK), "row": Out(self._words), "empty": In(1), "empty_slot": slot, "clear": In(1),
+                "seen": Out(CHUNK), "row_slot": In(index_bits(self._shown)), "row": Out(self._words),
+                "empty": In(1), "empty_slot": slot, "clear": In(1),
             }
         )  # fmt: skip
 
@@ -124,7 +126,7 @@ class ValidBits(wiring.Component):
                 m.d.sync += row.eq(0)
 
         shown = counts[: self._shown]
-        m.d.comb += self.row.eq(Array(shown)[self.see_slot])
+        m.d.comb += self.row.eq(Array(shown)[self.row_slot])
         seen, counts_seen = Signal(CHUNK), Signal()
         seen_word, seen_counts = word_at(self.see_slot, self.see_word, shown)
         with m.If(self.see):
