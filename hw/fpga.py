@@ -206,17 +206,28 @@ def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Prog
         "--lpf-allow-unconstrained", "--timing-allow-fail", "-q",
         "--json", "netlist.json", "--report", "report.json",
     ]  # fmt: skip
-    run = run_tool(
-        NEXTPNR_ECP5,
-        options,
-        {"netlist.json": netlist},
-        ["report.json"],
-        progress=lambda line: tell(line.removeprefix("Info:").strip()) if line.strip() else None,
-        give_up=_Divergence(),
-    )
+    seconds = 0.0
+    for timed in (["--tmg-ripup"], []):  # connections that are too slow are routed again
+        watch = _Watch()
+        run = run_tool(
+            NEXTPNR_ECP5,
+            [*options, *timed],
+            {"netlist.json": netlist},
+            ["report.json"],
+            progress=lambda line: (
+                tell(line.removeprefix("Info:").strip()) if line.strip() else None
+            ),
+            give_up=watch,
+        )
+        seconds += run.seconds
+        if not watch.is_too_slow:
+            break
+        tell(f"{result.target_mhz:g} MHz are out of reach; once more, for what can be reached")
     resources = _used_and_there(run.log) or result.resources
     options = [
-        o for o in options if not o.endswith(".json") and o not in ("--json", "--report", "-q")
+        o
+        for o in (*options, *timed)
+        if not o.endswith(".json") and o not in ("--json", "--report", "-q")
     ]
     update: dict[str, Any] = {
         "options": f"{part.synthesis}; {' '.join(options)}",
@@ -224,7 +235,7 @@ def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Prog
     }
     if run.code or "report.json" not in run.files:
         problem = _problem(run, resources)
-        update |= {"problem": problem, "seeds": [SeedRun(seed=seed, seconds=run.seconds)]}
+        update |= {"problem": problem, "seeds": [SeedRun(seed=seed, seconds=seconds)]}
         return result.model_copy(update=update)
     report = json.loads(run.files["report.json"])
     clocks = [clock["achieved"] for name, clock in report["fmax"].items() if "clk" in name]
@@ -232,31 +243,34 @@ def _route(result: FpgaResult, part: Part, netlist: bytes, seed: int, tell: Prog
     update |= {
         "fmax_mhz": fmax,
         "path": _critical_path(report),
-        "seeds": [SeedRun(seed=seed, seconds=run.seconds, fmax_mhz=fmax)],
+        "seeds": [SeedRun(seed=seed, seconds=seconds, fmax_mhz=fmax)],
     }
     return result.model_copy(update=update)
 
 
-class _Divergence:
-    """Watches the router's log: whether it makes things worse, which may go on for hours."""
+class _Watch:
+    """Watches the router's log: whether it makes things worse, or does not get nearer to the clock, for hours."""
 
-    _ITERATION = re.compile(r"iter=(\d+) .*overused=(\d+)")
-    _PATIENCE, _FEW = (
-        15,
-        1000,
-    )  # iterations that it has in any case; wires that it may yet get rid of
+    _ITERATION = re.compile(r"iter=(\d+) .*overused=(\d+)(?:.*tmgfail=(\d+))?")
+    _PATIENCE, _FEW = 15, 1000  # iterations in any case; wires that it may yet get rid of
+    _PATIENCE_WITH_TIME = 60  # iterations without fewer connections that are too slow
 
     def __init__(self) -> None:
         self._best: int | None = None
+        self._least_slow, self._since = -1, 0
+        self.is_too_slow = False  # it was given up for the clock
 
     def __call__(self, line: str) -> bool:
         match = self._ITERATION.search(line)
         if match is None:
             return False
-        iteration, overused = map(int, match.groups())
+        iteration, overused, slow = (int(found or 0) for found in match.groups())
         self._best = overused if self._best is None else min(self._best, overused)
+        if slow < self._least_slow or self._least_slow < 0:
+            self._least_slow, self._since = slow, iteration
+        self.is_too_slow = slow > 0 and iteration - self._since >= self._PATIENCE_WITH_TIME
         late = iteration >= self._PATIENCE and overused > self._FEW
-        return late and overused > 2 * self._best
+        return self.is_too_slow or (late and overused > 2 * self._best)
 
 
 def _problem(run: ToolRun, resources: Sequence[Resource]) -> str:

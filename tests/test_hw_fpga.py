@@ -151,12 +151,12 @@ def test_a_design_too_large_is_an_answer(monkeypatch):
 
 
 def test_a_router_that_makes_things_worse_is_stopped_and_that_is_an_answer(monkeypatch):
-    watch = fpga._Divergence()
+    watch = fpga._Watch()
     lines = [f"Info:     iter={i} wires=9 overused={n} overuse={n}" for i, n in enumerate(
         [98000, 50000, 10000, *[4500] * 12, 4000, 6000, 8000, 8001], 1
     )]  # fmt: skip
     assert [watch(line) for line in ["Info: routing", *lines]] == [False] * len(lines) + [True]
-    nearly = fpga._Divergence()
+    nearly = fpga._Watch()
     assert not any(nearly(f"iter={i} wires=9 overused={1 + i % 7}") for i in range(1, 60))
 
     log = "Info: \t        TRELLIS_COMB:   72833/  83640    87%\n"
@@ -166,6 +166,41 @@ def test_a_router_that_makes_things_worse_is_stopped_and_that_is_an_answer(monke
     assert found.problem is not None
     assert "cannot be routed" in found.problem
     assert "72,833 of 83,640 LUT4s" in found.problem
+
+
+def test_a_clock_out_of_reach_is_given_up_and_routed_once_more_without(monkeypatch):
+    def lines(count, slow):
+        return [
+            f"Info: iter={i} wires=9 overused=9 overuse=9 tmgfail={slow(i)}"
+            for i in range(1, count)
+        ]
+
+    slower = fpga._Watch()
+    assert [slower(line) for line in lines(68, lambda i: 90 if i < 7 else 80)] == [False] * 66 + [
+        True
+    ]
+    assert slower.is_too_slow
+    for slow in (lambda i: 200 - i, lambda i: max(0, 50 - i)):  # it gets better; it is done
+        watch = fpga._Watch()
+        assert not any(watch(line) for line in lines(190, slow))
+
+    runs, told = [], []
+
+    def run_nextpnr(tool, options, files, outputs, *, progress, give_up):
+        runs.append(options)
+        if "--tmg-ripup" in options:
+            given_up = [give_up(line) for line in lines(100, lambda i: 5)]
+            return ToolRun(-9 if any(given_up) else 0, "", {}, 5.0)
+        report = {"fmax": {"clk": {"achieved": 81.5}}, "critical_paths": []}
+        return ToolRun(0, "", {"report.json": json.dumps(report).encode()}, 7.0)
+
+    monkeypatch.setattr(fpga, "run_tool", run_nextpnr)
+    found = fpga._route(result(), PARTS["85k"], b"{}", 1, told.append)
+    assert ["--tmg-ripup" in options for options in runs] == [True, False]
+    assert found.fmax_mhz == 81.5
+    assert found.seeds[0].seconds == 12.0
+    assert "--tmg-ripup" not in found.options
+    assert told == ["100 MHz are out of reach; once more, for what can be reached"]
 
 
 def test_a_tool_that_dies_in_silence_is_an_error(monkeypatch):
