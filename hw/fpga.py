@@ -254,11 +254,12 @@ class _Watch:
 
     _ITERATION = re.compile(r"iter=(\d+) .*overused=(\d+)(?:.*tmgfail=(\d+))?")
     _PATIENCE, _FEW = 15, 1000  # iterations in any case; wires that it may yet get rid of
-    _PATIENCE_WITH_TIME = 60  # iterations without fewer connections that are too slow
+    _PATIENCE_WITH_TIME = 60  # iterations with as many connections that are too slow as ever
 
     def __init__(self) -> None:
         self._best: int | None = None
-        self._least_slow, self._since = -1, 0
+        self._least_slow: int | None = None
+        self._since = 0
         self.is_too_slow = False  # it was given up for the clock
 
     def __call__(self, line: str) -> bool:
@@ -267,7 +268,7 @@ class _Watch:
             return False
         iteration, overused, slow = (int(found or 0) for found in match.groups())
         self._best = overused if self._best is None else min(self._best, overused)
-        if slow < self._least_slow or self._least_slow < 0:
+        if slow == 0 or self._least_slow is None or slow < self._least_slow:
             self._least_slow, self._since = slow, iteration
         self.is_too_slow = slow > 0 and iteration - self._since >= self._PATIENCE_WITH_TIME
         late = iteration >= self._PATIENCE and overused > self._FEW

@@ -28,20 +28,24 @@ class Blocks(NamedTuple):
     ram_rows: tuple[int, ...]
     multiplier_rows: tuple[int, ...]
 
-    def sites(self, kind: str) -> list[Site]:
-        """Return (column, row, name) of all blocks of a kind of cell, none of others."""
-        rows, columns, name = {
-            "DP16KD": (self.ram_rows, {0: 0, 2: 1, 4: 2, 6: 3}, "EBR"),
-            "MULT18X18D": (self.multiplier_rows, {0: 0, 1: 1, 4: 4, 5: 5}, "MULT18_"),
-        }.get(kind, ((), {}, ""))
+    @property
+    def sites(self) -> dict[str, list[Site]]:
+        """All blocks by the type of cell that they hold."""
         left, right = self.groups
         starts = [4 + 9 * n + 2 * (n >= left) for n in range(left + right)]
-        return [
-            (start + column, row, f"{name}{number}")
-            for start in starts
-            for column, number in columns.items()
-            for row in rows
-        ]
+        kinds = {
+            "DP16KD": (self.ram_rows, {0: 0, 2: 1, 4: 2, 6: 3}, "EBR"),
+            "MULT18X18D": (self.multiplier_rows, {0: 0, 1: 1, 4: 4, 5: 5}, "MULT18_"),
+        }
+        return {
+            kind: [
+                (start + column, row, f"{name}{number}")
+                for start in starts
+                for column, number in columns.items()
+                for row in rows
+            ]
+            for kind, (rows, columns, name) in kinds.items()
+        }
 
 
 def floor_plan(cells: Iterable[tuple[str, str]], blocks: Blocks | None) -> dict[str, str]:
@@ -66,18 +70,18 @@ def floor_plan(cells: Iterable[tuple[str, str]], blocks: Blocks | None) -> dict[
     """
     if blocks is None:
         return {}
+    sites = blocks.sites
     found: dict[str, dict[tuple[int, int], list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, kind in cells:
-        if (tile := _TILE.search(name)) and blocks.sites(kind):
+        if kind in sites and (tile := _TILE.search(name)):
             found[kind][int(tile[1]), int(tile[2])].append(name)
     if not any(
-        sum(map(len, tiles.values())) > _CROWDED * len(blocks.sites(kind))
-        for kind, tiles in found.items()
+        sum(map(len, tiles.values())) > _CROWDED * len(sites[kind]) for kind, tiles in found.items()
     ):
         return {}
     plan: dict[str, str] = {}
     for kind, tiles in found.items():
-        for tile, share in _shares(blocks.sites(kind), *map(max, zip(*tiles, strict=True))):
+        for tile, share in _shares(sites[kind], *map(max, zip(*tiles, strict=True))):
             names = sorted(tiles[tile], key=_order)
             if len(names) > len(share):
                 return {}

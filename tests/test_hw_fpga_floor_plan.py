@@ -35,9 +35,9 @@ def place(text):
 def test_sites_are_those_of_the_data_sheet(part):
     blocks = PARTS[part].blocks
     assert blocks is not None
-    for kind, count in zip((RAM, MULTIPLIER), DEVICES[part], strict=True):
-        assert len(set(blocks.sites(kind))) == len(blocks.sites(kind)) == count
-    assert blocks.sites("TRELLIS_FF") == []
+    assert list(blocks.sites) == [RAM, MULTIPLIER]
+    for sites, count in zip(blocks.sites.values(), DEVICES[part], strict=True):
+        assert len(set(sites)) == len(sites) == count
 
 
 @pytest.mark.parametrize("mesh", [(2, 2), (4, 1), (1, 4), (3, 1)])
@@ -51,7 +51,7 @@ def test_each_tile_has_its_own_part_of_the_device(mesh):
     }
     assert len(set(plan.values())) == len(plan)
     for kind in (RAM, MULTIPLIER):
-        sites = set(blocks.sites(kind))
+        sites = set(blocks.sites[kind])
         for column in range(mesh[0]):
             for row in range(mesh[1]):
                 at = [

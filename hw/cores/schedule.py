@@ -163,9 +163,7 @@ class Schedule(wiring.Component):
     def _walk(self, m: Module, lanes: Signal) -> tuple[Signal, Signal]:
         """Let each group walk its axons; return the cycle in which a walk ends, and whether the group is the last."""
         r = self.registers
-        remaining = Signal(
-            range(self._config.core.neurons + 1)
-        )  # neurons of this group and behind it
+        remaining = Signal(range(self._config.core.neurons + 1))  # neurons, from this group on
         age = Signal(range(self._memories.most_lanes + 1))  # cycles of this group, up to lanes - 1
         old_enough = Signal()  # a register: age is lanes - 1
         walking = Signal()  # in a group
